@@ -1,0 +1,1 @@
+"""Datasets: a graph, named columns, splits and meta."""

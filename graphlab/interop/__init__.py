@@ -1,0 +1,1 @@
+"""Interop: foreign objects read and written as plain arrays."""

@@ -1,0 +1,1 @@
+"""Readable twins: the definition of each op, its test oracle, and the fallback."""

@@ -1,0 +1,1 @@
+"""The same batches, from disk: store, trace, schedule, pack, loader."""

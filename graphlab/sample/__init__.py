@@ -1,0 +1,1 @@
+"""Loaders over data in memory."""

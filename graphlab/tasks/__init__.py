@@ -1,0 +1,1 @@
+"""Training jobs: many seeds, run folder, resume."""

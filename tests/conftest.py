@@ -1,0 +1,28 @@
+"""Shared fixtures: real data, thread counts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real graphs; tests that use it are marked ``data``."""
+    root = os.environ.get("GRAPHLAB_DATA", "")
+    if not root or not Path(root).is_dir():
+        pytest.skip("set GRAPHLAB_DATA to a folder of real graphs to run this test")
+    return Path(root)
+
+
+@pytest.fixture(params=[1, 2], ids=["1-thread", "2-threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Run the test with one and with two threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
