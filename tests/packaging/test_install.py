@@ -109,14 +109,22 @@ def test_wheel_runs_native(built, with_torch):
 def test_source_with_torch_present_builds_native_and_fetches_no_torch(
     built, with_torch
 ):
-    install = [with_torch, "-m", "pip", "install", "--no-deps", built[0]]
+    install = [
+        with_torch,
+        "-m",
+        "pip",
+        "install",
+        "--no-cache-dir",
+        "--no-deps",
+        built[0],
+    ]
     log = run(*install, GRAPHLAB_NATIVE="require")
     assert "torch-" not in log
     assert run(with_torch, "-c", PROBE).strip() == "native"
 
 
 def test_source_without_compiler_installs_and_says_so(built, with_torch):
-    install = [with_torch, "-m", "pip", "install", "-v", "--no-deps"]
+    install = [with_torch, "-m", "pip", "install", "-v", "--no-cache-dir", "--no-deps"]
     install += [built[0]]
     log = run(*install, CXX="/nonexistent/g++")
     assert "native kernels were not built" in log
@@ -129,7 +137,7 @@ def test_source_without_compiler_installs_and_says_so(built, with_torch):
 
 
 def test_require_without_compiler_fails(built, with_torch):
-    install = [str(with_torch), "-m", "pip", "install", "--no-deps"]
+    install = [str(with_torch), "-m", "pip", "install", "--no-cache-dir", "--no-deps"]
     install += [str(built[0])]
     env = {**os.environ, "CXX": "/nonexistent/g++", "GRAPHLAB_NATIVE": "require"}
     done = subprocess.run(install, env=env, cwd="/", capture_output=True, text=True)
@@ -144,6 +152,6 @@ def test_empty_environment_gets_everything_by_one_command(built, tmp_path):
     held = tmp_path / "held.txt"
     held.write_text(f"torch=={TORCH}\n")
     env = {"PIP_CONSTRAINT": str(held), "PIP_BUILD_CONSTRAINT": str(held)}
-    run(python, "-m", "pip", "install", "--quiet", built[0], **env)
+    run(python, "-m", "pip", "install", "--quiet", "--no-cache-dir", built[0], **env)
     assert run(python, "-c", PROBE, GRAPHLAB_NATIVE="require").strip() == "native"
     assert "Usage" in run(python.with_name("graphlab"), "--help")
