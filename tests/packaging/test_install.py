@@ -25,14 +25,16 @@ print("native" if native.load().cpu else "twin")
 
 
 def run(*command: object, **env: str) -> str:
+    """Run a command that must succeed; return what it prints on both channels."""
     done = subprocess.run(
         [str(c) for c in command],
         env={**os.environ, **env},
         cwd="/",
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
     return done.stdout
 
 
