@@ -1,1 +1,14 @@
-"""Metrics, evaluators with guards, stamps."""
+"""Metrics, OGB evaluators with guards, stamps, and scores over seeds."""
+
+from graphlab.evaluate.metrics import METRICS as METRICS
+from graphlab.evaluate.metrics import accuracy as accuracy
+from graphlab.evaluate.metrics import f1_macro as f1_macro
+from graphlab.evaluate.metrics import f1_micro as f1_micro
+from graphlab.evaluate.metrics import metric as metric
+from graphlab.evaluate.metrics import roc_auc as roc_auc
+from graphlab.evaluate.ogb import OgbNodeEvaluator as OgbNodeEvaluator
+from graphlab.evaluate.ogb import ogb as ogb
+from graphlab.evaluate.scores import Difference as Difference
+from graphlab.evaluate.scores import Scores as Scores
+from graphlab.evaluate.stamp import Stamp as Stamp
+from graphlab.evaluate.stamp import StampMismatchError as StampMismatchError
