@@ -1,5 +1,6 @@
 """Hot ops: tensors in, tensors out."""
 
+from graphlab.ops.csr import csr_build as csr_build
 from graphlab.ops.registry import backends as backends
 from graphlab.ops.segment import segment_reduce as segment_reduce
 from graphlab.ops.segment import segment_softmax as segment_softmax
