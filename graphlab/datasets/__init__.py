@@ -1,1 +1,7 @@
 """Datasets: a graph, named columns, splits and meta."""
+
+from graphlab.datasets.column import Column as Column
+from graphlab.datasets.column import MemmapColumn as MemmapColumn
+from graphlab.datasets.column import SparseColumn as SparseColumn
+from graphlab.datasets.column import gather as gather
+from graphlab.datasets.dataset import Dataset as Dataset

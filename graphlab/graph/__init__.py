@@ -1,1 +1,4 @@
 """Graphs: CSC by target and CSR by source, built once, shared by all."""
+
+from graphlab.graph.adjacency import Adjacency as Adjacency
+from graphlab.graph.graph import Graph as Graph

@@ -1,0 +1,138 @@
+"""Compressed rows of a graph: building, sorting, expanding, and what fits in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphlab import sizes
+from graphlab.errors import BudgetError
+
+INT32_LIMIT = 2**31
+_SLICE = 2**24
+
+
+class Adjacency(NamedTuple):
+    """Neighbours of every node, row after row; tensors may be memory-mapped.
+
+    ``idx[ptr[v]:ptr[v + 1]]`` are the neighbours of ``v``: its sources in a CSC (by target),
+    its targets in a CSR (by source).
+
+    Attributes:
+        ptr: [num_nodes + 1], int64.
+        idx: [num_edges], int32 where num_nodes < 2**31, else int64.
+        edge_id: [num_edges], int32 where num_edges < 2**31, else int64: the edge's column in
+            ``edge_index``. None where an edge's position here is its id.
+    """
+
+    ptr: Tensor
+    idx: Tensor
+    edge_id: Tensor | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the three arrays."""
+        return sum(t.nbytes for t in self if t is not None)
+
+
+def build(row: Tensor, col: Tensor, num_nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Group edges by ``row``; inside a row they keep the order of their ids."""
+    order = torch.from_numpy(np.argsort(row.numpy(), kind="stable"))
+    ptr = torch.zeros(num_nodes + 1, dtype=torch.int64)
+    torch.cumsum(torch.bincount(row, minlength=num_nodes), 0, out=ptr[1:])
+    return (
+        ptr,
+        col[order].to(index_dtype(num_nodes)),
+        order.to(index_dtype(len(row))),
+    )
+
+
+def sort_pairs(
+    row: Tensor, col: Tensor, num_nodes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Group edges by ``row`` with ascending ``col`` inside a row; ids break ties.
+
+    Two stable counting sorts, O(E + N), instead of a comparison sort of 64-bit keys.
+    """
+    _, row_by_col, id_by_col = build(col, row, num_nodes)
+    col_sorted = col[id_by_col].to(row_by_col.dtype)
+    ptr, idx, position = build(row_by_col, col_sorted, num_nodes)
+    return ptr, idx, id_by_col[position]
+
+
+def owners(ptr: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
+    """The row of every entry: ``[0] * degree(0) + [1] * degree(1) + ...``."""
+    rows = torch.arange(len(ptr) - 1, dtype=dtype)
+    return torch.repeat_interleave(rows, ptr.diff())
+
+
+def pairs(adjacency: Adjacency) -> tuple[Tensor, Tensor]:
+    """The row and the neighbour of every edge, in the order of edge ids."""
+    ptr, idx, edge_id = adjacency
+    row = owners(ptr, idx.dtype)
+    if edge_id is None:
+        return row, idx
+    row_by_id, idx_by_id = torch.empty_like(row), torch.empty_like(row)
+    # index_copy_ wants int64 ids; slices keep the copy of int32 ids small.
+    for start in range(0, len(idx), _SLICE):
+        part = slice(start, start + _SLICE)
+        ids = edge_id[part].long()
+        row_by_id[ids] = row[part]
+        idx_by_id[ids] = idx[part]
+    return row_by_id, idx_by_id
+
+
+def transpose(adjacency: Adjacency) -> Adjacency:
+    """CSR of a CSC and the other way round, with the same edge ids."""
+    ptr, idx, _ = adjacency
+    require_memory("Graph", "the transposed adjacency", 6 * idx.nbytes)
+    row, neighbour = pairs(adjacency)
+    return Adjacency(*build(neighbour, row, len(ptr) - 1))
+
+
+def index_dtype(size: int) -> torch.dtype:
+    """int32 where ids below ``size`` fit in it, else int64."""
+    return torch.int32 if size < INT32_LIMIT else torch.int64
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: free memory, or less under a cgroup limit."""
+    free = 2**63 - 1
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            free = int(line.split()[1]) * 1024
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ):
+        try:
+            text = Path(limit).read_text().strip()
+            if text != "max":
+                free = min(free, int(text) - int(Path(used).read_text()))
+        except OSError:
+            continue
+    return max(free, 0)
+
+
+def require_memory(function: str, what: str, needed: int, instead: str = "") -> None:
+    """Refuse, with words, what would not fit in memory.
+
+    Raises:
+        BudgetError: ``needed`` bytes are more than what is available.
+    """
+    # Below this no machine that runs torch is short, and reading /proc costs more.
+    if needed < 2**26:
+        return
+    free = available_memory()
+    if needed > free:
+        raise BudgetError(
+            f"{function}: {what} needs {sizes.show(needed)} of memory and "
+            f"{sizes.show(free)} are free" + (f"; {instead}" if instead else "")
+        )
