@@ -1,1 +1,3 @@
 """The command line: parse, call tasks, print; nothing else."""
+
+from graphlab.cli.app import main as main

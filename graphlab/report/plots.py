@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphlab.report.record import RunRecord
@@ -240,6 +241,18 @@ def svg(figure: Figure, *, name: str) -> str:
     return text.replace(_INK, "currentColor")
 
 
-def png(figure: Figure, path: str) -> None:
-    """Save a figure as PNG on white, for papers and slides."""
-    figure.savefig(path, dpi=160, facecolor="white")
+def save_all(runs: Sequence[RunRecord], folder: str | Path) -> dict[str, Path]:
+    """Save every plot that the runs allow as PNG on white, for papers and slides.
+
+    Returns:
+        Name of each plot -> its file.
+    """
+    drawn = {"curves": curves(runs), "memory": memory(runs)}
+    drawn |= {f"timeline-{run.label}": timeline(run) for run in runs}
+    folder, written = Path(folder), {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in drawn.items():
+        if figure is not None:
+            written[name] = folder / f"{name}.png"
+            figure.savefig(written[name], dpi=160, facecolor="white")
+    return written

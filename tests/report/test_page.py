@@ -173,8 +173,9 @@ def test_plots_show_the_recorded_numbers(make_run, tmp_path):
     assert left.patches[0].get_data().values.tolist() == [40.0] * 6
     (axis,) = plots.memory([run]).axes
     assert axis.patches[0].get_width() == 30.0
-    plots.png(figure, str(tmp_path / "curves.png"))
-    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    written = plots.save_all([run], tmp_path / "plots")
+    assert set(written) == {"curves", "memory", "timeline-run"}
+    assert all(p.read_bytes()[:4] == b"\x89PNG" for p in written.values())
 
 
 def test_svg_follows_the_text_colour_and_repeats_bit_for_bit(make_run):
