@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from graphlab._version import __version__
-from graphlab.cli import bench, data, doctor, output, report
+from graphlab.cli import bench, doctor, output, report
 
 _USAGE = 2
 _INTERRUPTED = 130
@@ -36,7 +36,10 @@ def root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version.",
         ),
     ] = False,
     debug: Annotated[
@@ -49,7 +52,6 @@ def root(
     """
 
 
-data.add_to(app)
 report.add_to(app)
 bench.add_to(app)
 doctor.add_to(app)
@@ -73,7 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with quiet:
             code = app(args=arguments, prog_name="graphlab", standalone_mode=False)
-            return code if isinstance(code, int) else 0
+        # typer turns Ctrl-C into this code; older versions into Abort.
+        if code == _INTERRUPTED:
+            return _interrupted()
+        return code if isinstance(code, int) else 0
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
     except Exception as error:

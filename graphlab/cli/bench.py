@@ -27,7 +27,9 @@ def bench(
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(help="The benchmarks folder of a checkout; default: the nearest one."),
+        typer.Option(
+            help="The benchmarks folder of a checkout; default: the nearest one."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the list or the outcome as JSON.")
@@ -50,18 +52,24 @@ def bench(
         if as_json:
             output.emit({"folder": str(root), "benchmarks": rows})
         else:
-            output.show(output.columns(rows, "Benchmarks", ["name", "record", "commit"]))
+            output.show(
+                output.columns(rows, "Benchmarks", ["name", "record", "commit"])
+            )
         return
     unknown = [name for name in names if name not in found]
     if unknown:
         known = ", ".join(found) or "none"
-        raise typer.BadParameter(f"no benchmark {', '.join(unknown)}; there are: {known}")
+        raise typer.BadParameter(
+            f"no benchmark {', '.join(unknown)}; there are: {known}"
+        )
     codes = {}
     for name in names:
         output.resume_with(f"graphlab bench {' '.join(names[names.index(name) :])}")
         # Its own process: a benchmark sets thread counts and memory limits.
         command = [sys.executable, str(found[name])]
-        codes[name] = subprocess.run(command, cwd=root.parent, stdout=sys.stderr).returncode
+        codes[name] = subprocess.run(
+            command, cwd=root.parent, stdout=sys.stderr
+        ).returncode
     if as_json:
         output.emit({"exit_codes": codes, "results": str(root / "results")})
     if any(codes.values()):
@@ -86,7 +94,10 @@ def _find(folder: Path | None) -> Path:
 def _record(root: Path, name: str) -> dict[str, Any]:
     """What is known of a benchmark's record: its file and the commit that made it."""
     stem = name.partition("/")[2]
-    for path in (root / "results" / f"{name.replace('/', '_')}.json", root / "results" / f"{stem}.json"):
+    for path in (
+        root / "results" / f"{name.replace('/', '_')}.json",
+        root / "results" / f"{stem}.json",
+    ):
         if path.is_file():
             commit = json.loads(path.read_text()).get("commit", "")
             return {"name": name, "record": path.name, "commit": commit}

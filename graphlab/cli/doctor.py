@@ -159,9 +159,14 @@ def _cuda() -> dict[str, Any]:
     if not torch.cuda.is_available():
         return {"available": False, "reason": "no usable GPU or driver"}
     names = [
-        torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())
+        torch.cuda.get_device_name(number)
+        for number in range(torch.cuda.device_count())
     ]
-    return {"available": True, "version": torch.version.cuda, "devices": ", ".join(names)}
+    return {
+        "available": True,
+        "version": torch.version.cuda,
+        "devices": ", ".join(names),
+    }
 
 
 def _nvcc() -> str:
@@ -189,12 +194,19 @@ def _optional() -> list[dict[str, str]]:
         version = ""
         if importlib.util.find_spec(package) is not None:
             try:
-                version = importlib.metadata.version(_DISTRIBUTIONS.get(package, package))
+                version = importlib.metadata.version(
+                    _DISTRIBUTIONS.get(package, package)
+                )
             except importlib.metadata.PackageNotFoundError:
                 version = "present"
         install = "" if version else f'pip install "graphlab[{extra}]"'
         rows.append(
-            {"package": package, "version": version, "enables": enables, "install": install}
+            {
+                "package": package,
+                "version": version,
+                "enables": enables,
+                "install": install,
+            }
         )
     return rows
 

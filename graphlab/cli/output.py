@@ -71,7 +71,9 @@ def interrupted() -> str:
     return "interrupted; nothing was left half-written, run the same command again"
 
 
-def columns(rows: Sequence[Mapping[str, Any]], title: str, names: Sequence[str]) -> Table:
+def columns(
+    rows: Sequence[Mapping[str, Any]], title: str, names: Sequence[str]
+) -> Table:
     """Make a table of some keys of records; what is absent shows as ``-``."""
     cells = [tuple(_cell(row.get(name)) for name in names) for row in rows]
     return Table(title, tuple(names), cells)

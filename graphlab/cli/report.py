@@ -16,9 +16,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders.", show_default=False)
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML page; default: report.html in the first run.")
+        Path | None,
+        typer.Option(help="The HTML page; default: report.html in the first run."),
     ] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Write the tables as Markdown too.")

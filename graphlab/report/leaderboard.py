@@ -57,7 +57,7 @@ class Sheet:
         parts = [f"# Leaderboard sheet: {self.fields['Dataset']}"]
         if self.rehearsal:
             parts.append(f"**Not for submission:** {self.rehearsal}.")
-        parts.append(table.markdown().replace("|---|---:|", "|---|---|"))
+        parts.append(table.markdown())
         if self.missing:
             parts.append(f"Still to fill in: {', '.join(self.missing)}.")
         return "\n\n".join(parts) + "\n"

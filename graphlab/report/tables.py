@@ -31,26 +31,42 @@ class Table:
     rows: Sequence[tuple[str, ...]]
     note: str = ""
 
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers, and so stand to the right; never the first."""
+        return [
+            position > 0 and all(_is_number(row[position]) for row in self.rows)
+            for position in range(len(self.columns))
+        ]
+
     def markdown(self) -> str:
         """Write as a Markdown table; pipes in cells are escaped."""
-        lines = [
-            _markdown_row(self.columns),
-            "|---|" + "---:|" * (len(self.columns) - 1),
-        ]
+        rule = "|".join("---:" if right else "---" for right in self.numeric())
+        lines = [_markdown_row(self.columns), f"|{rule}|"]
         return "\n".join(lines + [_markdown_row(row) for row in self.rows])
 
     def rich(self) -> RichTable:
         """Build a table for the terminal."""
+        from rich import box
         from rich.table import Table as RichTable
 
         table = RichTable(
-            title=self.title, title_justify="left", caption=self.note or None
+            title=self.title,
+            title_justify="left",
+            title_style="bold",
+            caption=self.note or None,
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+            show_header=len(self.columns) > 2,
         )
-        for position, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if position else "left")
+        for column, right in zip(self.columns, self.numeric(), strict=True):
+            table.add_column(column, justify="right" if right else "left")
         for row in self.rows:
             table.add_row(*row)
         return table
+
+
+def _is_number(cell: str) -> bool:
+    return cell[:1].isdigit() or cell in ("-", "yes", "NO", "no")
 
 
 def _markdown_row(cells: Iterable[str]) -> str:

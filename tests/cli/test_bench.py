@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from graphlab.cli import main
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    root = tmp_path / "benchmarks"
+    (root / "ops").mkdir(parents=True)
+    (root / "results").mkdir()
+    (root / "ops" / "good.py").write_text("print('measured')\n")
+    (root / "ops" / "bad.py").write_text("raise SystemExit(3)\n")
+    (root / "results" / "ops_good.json").write_text('{"commit": "0123abc"}')
+    return root
+
+
+def test_lists_benchmarks_with_their_records(checkout, capsys):
+    assert main(["bench", "--folder", str(checkout), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["benchmarks"]
+    assert rows == [
+        {"name": "ops/bad", "record": None, "commit": None},
+        {"name": "ops/good", "record": "ops_good.json", "commit": "0123abc"},
+    ]
+    assert main(["bench", "--folder", str(checkout)]) == 0
+    assert "ops/good" in capsys.readouterr().out
+
+
+def test_runs_benchmarks_and_reports_failures(checkout, capfd):
+    assert main(["bench", "ops/good", "--folder", str(checkout), "--json"]) == 0
+    shown = capfd.readouterr()
+    assert json.loads(shown.out)["exit_codes"] == {"ops/good": 0}
+    assert "measured" in shown.err
+    assert main(["bench", "ops/bad", "--folder", str(checkout)]) == 1
+
+
+def test_unknown_names_and_folders(checkout, capsys):
+    assert main(["bench", "ops/none", "--folder", str(checkout)]) == 2
+    assert (
+        "no benchmark ops/none; there are: ops/bad, ops/good" in capsys.readouterr().err
+    )
+    assert main(["bench", "--folder", str(checkout / "nowhere")]) == 1
+    assert "benchmarks are part of the source checkout" in capsys.readouterr().err
