@@ -100,9 +100,9 @@ def _failed(error: Exception) -> int:
     expected = (ValueError, TypeError, IndexError, OSError, ImportError, KeyError)
     from graphlab.errors import GraphlabError
 
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, KeyError):
-        text = text.strip("'\"")
+    # str() of a KeyError is the repr of its message.
+    message = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    text = " ".join(message.split()) or type(error).__name__
     if not isinstance(error, (GraphlabError, *expected)):
         text = f"{type(error).__name__}: {text} (--debug shows where)"
     print(f"error: {text}", file=sys.stderr)
