@@ -1,6 +1,8 @@
 """Hot ops: tensors in, tensors out."""
 
 from graphlab.ops.csr import csr_build as csr_build
+from graphlab.ops.gather import gather_rows as gather_rows
+from graphlab.ops.gather import tensor_over as tensor_over
 from graphlab.ops.registry import backends as backends
 from graphlab.ops.segment import segment_reduce as segment_reduce
 from graphlab.ops.segment import segment_softmax as segment_softmax
