@@ -1,5 +1,6 @@
 """Hot ops: tensors in, tensors out."""
 
+from graphlab.ops.crc import crc32c as crc32c
 from graphlab.ops.csr import csr_build as csr_build
 from graphlab.ops.gather import gather_rows as gather_rows
 from graphlab.ops.gather import tensor_over as tensor_over
