@@ -5,3 +5,4 @@ from graphlab.datasets.column import MemmapColumn as MemmapColumn
 from graphlab.datasets.column import SparseColumn as SparseColumn
 from graphlab.datasets.column import gather as gather
 from graphlab.datasets.dataset import Dataset as Dataset
+from graphlab.datasets.storage import open as open

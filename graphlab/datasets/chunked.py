@@ -18,6 +18,7 @@ from torch import Tensor
 from graphlab import files, sizes
 from graphlab.datasets.manifest import FileEntry
 from graphlab.errors import OutOfDiskError, StoreError
+from graphlab.interop.arrays import as_tensor
 from graphlab.ops.crc import crc32c
 
 CHUNK = 2**20
@@ -46,7 +47,7 @@ class Checksums:
         start = 0
         while start < len(data):
             stop = min(len(data), start + CHUNK - self._filled)
-            self._crc = crc32c(torch.from_numpy(data[start:stop]), self._crc)
+            self._crc = crc32c(as_tensor(data[start:stop]), self._crc)
             self._filled += stop - start
             start = stop
             if self._filled == CHUNK:
@@ -87,19 +88,19 @@ class ChunkedWriter:
                 remedy = "delete the unfinished folder and start again"
                 expected = f"a part of at least {resume_at} bytes"
                 raise StoreError(self.part, found, expected, f"{found} bytes", remedy)
-            self._file = open(self.part, "r+b", buffering=0)  # noqa: SIM115
+            self._file = open(self.part, "r+b", buffering=0)
             self._file.truncate(resume_at)
             for piece in _pieces(self.part):
                 self._checksums.feed(piece)
             self._file.seek(resume_at)
         else:
-            self._file = open(self.part, "wb", buffering=0)  # noqa: SIM115
+            self._file = open(self.part, "wb", buffering=0)
 
     def write(self, data: npt.NDArray[np.generic] | Tensor) -> None:
         """Append an array's bytes."""
         buffer = bytes_of(data)
         self._checksums.feed(buffer)
-        view = memoryview(buffer)
+        view = buffer.data
         with full_disk_named(self.path):
             while len(view) > 0:
                 written = self._file.write(view)
@@ -246,5 +247,5 @@ def _pieces(path: Path) -> Iterator[Buffer]:
     """The bytes of a file in pieces of one chunk, in one buffer that is used again."""
     buffer = np.empty(CHUNK, dtype=np.uint8)
     with open(path, "rb", buffering=0) as file:
-        while count := file.readinto(memoryview(buffer)):
+        while count := file.readinto(buffer.data):
             yield buffer[:count]

@@ -177,7 +177,9 @@ def _parse(path: Path) -> Manifest:
         return Manifest(**value)
     except (KeyError, TypeError, AttributeError) as error:
         found = f"an unreadable entry ({error})"
-        raise StoreError(path, None, "the fields of version 1", found, remedy) from error
+        raise StoreError(
+            path, None, "the fields of version 1", found, remedy
+        ) from error
 
 
 def _check_size(path: Path, expected: int) -> None:

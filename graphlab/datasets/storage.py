@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -284,7 +286,7 @@ def read_names(folder: Path, found: Manifest) -> encoding.Array:
     assert found.names is not None
     ptr = np.fromfile(folder / found.names["ptr"], dtype="<i8")
     text = (folder / found.names["data"]).read_bytes()
-    names = [text[a:b].decode() for a, b in zip(ptr, ptr[1:], strict=False)]
+    names = [text[a:b].decode() for a, b in itertools.pairwise(ptr)]
     return np.array(names, dtype=object)
 
 
@@ -341,8 +343,6 @@ def prepare(function: str, folder: str | Path, overwrite: bool) -> Path:
 
 def check_meta(function: str, meta: Mapping[str, Any]) -> None:
     """Require meta that JSON can hold, before anything is written."""
-    import json
-
     try:
         json.dumps(dict(meta))
     except (TypeError, ValueError) as error:
@@ -361,9 +361,7 @@ def _write_graph(writer: Writer, graph: Graph) -> Topology:
         ptr=writer.file("graph.ptr.bin", ptr),
         idx=writer.file("graph.idx.bin", idx),
         idx_dtype=name_of(idx.dtype),
-        edge_id=None
-        if edge_id is None
-        else writer.file("graph.edge_id.bin", edge_id),
+        edge_id=None if edge_id is None else writer.file("graph.edge_id.bin", edge_id),
         edge_id_dtype=None if edge_id is None else name_of(edge_id.dtype),
         edge_weight=None
         if weight is None

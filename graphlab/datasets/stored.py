@@ -109,7 +109,9 @@ class StoredColumn:
             check.tensor(name, "out", out, dtypes=(self.dtype,), ndim=len(shape))
             if tuple(out.shape) != shape or not out.is_contiguous():
                 got = list(out.shape)
-                check.fail(ValueError, name, "out", f"be {list(shape)}, contiguous", got)
+                check.fail(
+                    ValueError, name, "out", f"be {list(shape)}, contiguous", got
+                )
         if self.row_bytes == 0 or ids.shape[0] == 0:
             return out
         order = torch.argsort(ids, stable=True)
@@ -227,16 +229,17 @@ class StoredColumn:
             out[target[a:b]] = self.decode(stage[torch.from_numpy(staged)], ids)
 
     def _read(self, descriptor: int, buffer: Array, offset: int) -> None:
-        view = memoryview(buffer)
+        view = buffer.data
         done = 0
         while done < len(view):
             count = os.preadv(descriptor, [view[done:]], offset + done)
             if count == 0:
+                size = os.fstat(descriptor).st_size
                 raise StoreError(
                     self.path,
-                    offset + done,
+                    size,
                     f"a file of {self._file_entry.bytes} bytes",
-                    f"{os.fstat(descriptor).st_size} bytes",
+                    f"{size} bytes",
                     "restore it from a copy, or convert the source again",
                 )
             done += count

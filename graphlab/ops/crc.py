@@ -45,7 +45,9 @@ def crc32c(bytes: Tensor, crc: int = 0) -> int:
     name = "crc32c"
     check.tensor(name, "bytes", bytes, dtypes=(torch.uint8,), ndim=1)
     if not bytes.is_contiguous():
-        check.fail(ValueError, name, "bytes", "be contiguous", f"strides {bytes.stride()}")
+        check.fail(
+            ValueError, name, "bytes", "be contiguous", f"strides {bytes.stride()}"
+        )
     if not 0 <= crc < 2**32:
         check.fail(ValueError, name, "crc", "be in [0, 2^32)", crc)
     return torch.ops.graphlab_io.crc32c(bytes, crc)

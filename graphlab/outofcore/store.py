@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -71,9 +70,7 @@ class Store:
         """Make a store.
 
         Args:
-            source: A Dataset, a PyG ``Data``, a DGLGraph, or a mapping of the arguments of
-                :func:`graphlab.datasets.convert`, such as
-                ``{"edges": "e.parquet", "features": "x.npy", "labels": "y.parquet"}``.
+            source: A Dataset or a Graph.
             path: Folder to make.
             dtype: How floating-point features are stored: ``source``, ``float32``,
                 ``float16``, ``bfloat16`` or ``int8`` with one scale a row.
@@ -87,14 +84,7 @@ class Store:
             BudgetError: ``memory`` cannot hold the work; the message says what would.
             OutOfDiskError: the disk cannot hold the store; nothing was written.
         """
-        limit = sizes.parse(memory)
-        if isinstance(source, Mapping):
-            from graphlab.datasets.convert import convert
-
-            convert(
-                **source, out=path, dtype=dtype, memory=limit, overwrite=overwrite
-            )
-            return cls.open(path)
+        sizes.parse(memory)
         dataset = _as_dataset(source)
         storage.save(dataset, path, dtype=dtype, layout=layout, overwrite=overwrite)
         return cls.open(path)
@@ -184,16 +174,10 @@ def _as_dataset(source: Any) -> Dataset:
         return source
     if isinstance(source, Graph):
         return Dataset(source)
-    kind = type(source).__module__.split(".")[0]
-    if kind == "torch_geometric":
-        return Dataset.from_pyg(source)
-    if kind == "dgl":
-        return Dataset.from_dgl(source)
     check.fail(
         TypeError,
         "Store.convert",
         "source",
-        "be a Dataset, Graph, PyG Data, DGLGraph or a mapping of files",
+        "be a Dataset or a Graph",
         type(source).__name__,
-        'files go in as {"edges": "e.parquet", "features": "x.npy"}',
     )

@@ -30,7 +30,9 @@ def test_known_values(text, expected):
 
 
 # Around the block sizes of the kernel: 8, 3 * 256, 3 * 8192 bytes.
-@pytest.mark.parametrize("size", [1, 7, 8, 9, 767, 768, 777, 24575, 24576, 25344, 99991])
+@pytest.mark.parametrize(
+    "size", [1, 7, 8, 9, 767, 768, 777, 24575, 24576, 25344, 99991]
+)
 def test_equals_twin_at_any_size_and_alignment(size):
     data = random_bytes(size + 8)
     for start in (0, 1, 5):

@@ -11,10 +11,10 @@ _POLYNOMIAL = 0x82F63B78
 
 
 def _make_table() -> npt.NDArray[np.uint32]:
-    table = np.arange(256, dtype=np.uint32)
+    table: npt.NDArray[np.uint32] = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        odd = (table & 1).astype(bool)
-        table = (table >> 1) ^ np.where(odd, np.uint32(_POLYNOMIAL), np.uint32(0))
+        odd = (table & np.uint32(1)).astype(bool)
+        table = (table >> np.uint32(1)) ^ odd * np.uint32(_POLYNOMIAL)
     return table
 
 

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from graphlab import Dataset, Graph
+from graphlab.datasets.stored import StoredColumn
+from graphlab.errors import StoreError
+from graphlab.outofcore import Store
+
+
+def make(n: int = 60) -> Dataset:
+    g = torch.Generator().manual_seed(0)
+    edge_index = torch.randint(0, n, (2, 5 * n), generator=g)
+    return Dataset(
+        Graph(edge_index, n),
+        x=torch.randn(n, 8, generator=g),
+        y=torch.arange(n) % 3,
+        splits={"train": torch.arange(10)},
+        edge_attr=torch.rand(5 * n, 2, generator=g),
+        meta={"name": "toy"},
+    )
+
+
+def test_a_store_shows_what_it_holds(tmp_path):
+    d = make()
+    store = Store.convert(d, tmp_path / "s", dtype="float16")
+    assert (store.num_nodes, store.num_edges) == (60, 300)
+    assert isinstance(store.x, StoredColumn)
+    assert store.x is store.columns["x"]
+    assert store.x.stored == torch.float16
+    assert torch.equal(store.y, d.y)
+    assert set(store.columns) == {"x", "y"}
+    assert set(store.edge_columns) == {"edge_attr"}
+    assert torch.equal(store.graph.edge_index, d.graph.edge_index)
+    assert store.graph is store.graph
+    assert store.verify() == store.nbytes
+    info = store.info()
+    assert info["columns"]["node/x"]["stored"] == "float16"
+    assert info["fingerprint"] == store.fingerprint
+    assert repr(store).endswith("60 nodes, 300 edges, 6.6 KiB)")
+    opened = store.dataset()
+    assert opened.num_features == 8
+    assert torch.equal(opened.train_mask, d.train_mask)
+
+
+def test_fingerprints_follow_the_content_alone(tmp_path):
+    d = make()
+    first = Store.convert(d, tmp_path / "a")
+    d.meta["note"] = "does not count"
+    assert Store.convert(d, tmp_path / "b").fingerprint == first.fingerprint
+    assert Store.open(tmp_path / "a").fingerprint == first.fingerprint
+    d.x[7, 3] += 1
+    assert Store.convert(d, tmp_path / "c").fingerprint != first.fingerprint
+
+
+def test_other_sources(tmp_path):
+    d = make()
+    store = Store.convert(d.graph, tmp_path / "graph")
+    assert store.columns == {}
+    assert store.x is None
+    assert store.y is None
+
+
+def test_errors(tmp_path):
+    with pytest.raises(TypeError, match=r"`source` must be a Dataset .*, got list"):
+        Store.convert([1], tmp_path / "s")
+    with pytest.raises(ValueError, match="`memory` must be a size such as"):
+        Store.convert(make(), tmp_path / "s", memory="lots")
+    with pytest.raises(StoreError, match="expected the manifest of a store"):
+        Store.open(tmp_path / "s")
