@@ -425,7 +425,9 @@ def test_golden_store_of_version_1():
         *[[0] * 4] * 3,
     ]
     small = d["small"].gather(torch.tensor([4, 0]))
-    torch.testing.assert_close(small, torch.tensor([[64 * 10, -1270], [64 * 2, -254]]) / 127)
+    torch.testing.assert_close(
+        small, torch.tensor([[64 * 10, -1270], [64 * 2, -254]]) / 127
+    )
     assert d.y.tolist() == [0, 1, -1, 1, 0]
     assert d.train_mask.tolist() == [True, True, False, False, False]
     assert d.edge_attr.gather(torch.arange(6)).tolist() == [[i] for i in range(6)]
