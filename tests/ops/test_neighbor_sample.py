@@ -1,0 +1,408 @@
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from graphlab import ops
+from graphlab.ops.rng import key
+from graphlab.ops.twins import sample as twin
+
+# False-alarm rate of each statistical test here. Keys are fixed: they pass or fail for
+# good, and a wrong kernel has no luck to hope for.
+RATE = 1e-6
+
+
+def graph(nodes, edges, seed=0, dtype=torch.int32, hub=False):
+    """Random in-edges with repeats and self loops; node 0 may hold half of them."""
+    generator = np.random.default_rng(seed)
+    target = generator.integers(0, nodes, edges)
+    if hub:
+        target[: edges // 2] = 0
+    ptr = np.zeros(nodes + 1, dtype=np.int64)
+    np.cumsum(np.bincount(target, minlength=nodes), out=ptr[1:])
+    idx = torch.from_numpy(generator.integers(0, nodes, edges)).to(dtype)
+    return torch.from_numpy(ptr), idx
+
+
+def star(degree):
+    """Node 0 has in-edges from 1 ... degree."""
+    ptr = torch.full((degree + 2,), degree)
+    ptr[0] = 0
+    return ptr, torch.arange(1, degree + 1, dtype=torch.int32)
+
+
+def draws(ptr, idx, k, times, **options):
+    """Positions drawn for node 0 in `times` batches, [times, drawn]."""
+    seed = torch.tensor([0])
+    return np.array(
+        [
+            ops.neighbor_sample(ptr, idx, seed, [k], key=key(t), **options).e_id.numpy()
+            for t in range(times)
+        ]
+    )
+
+
+def options_of(how, ptr, edges, seed):
+    weight = np.random.default_rng(seed).random(edges) ** 8
+    weight[np.random.default_rng(seed + 1).random(edges) < 0.3] = 0
+    tables = ops.alias_build(ptr, torch.from_numpy(weight))
+    return {
+        "uniform": {},
+        "replace": {"replace": True},
+        "weighted": {"alias": tables},
+        "weighted replace": {"alias": tables, "replace": True},
+        "labor": {"labor": True},
+    }[how]
+
+
+HOWS = ["uniform", "replace", "weighted", "weighted replace", "labor"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("disjoint", [False, True], ids=["joint", "disjoint"])
+def test_equals_twin(how, disjoint, threads):
+    fanouts = [[], [0], [-1], [1, 2], [3, 0, 4], [5, 40, 2], [-1, 33], [2, -1]]
+    for seed, fanout in itertools.product(range(3), fanouts):
+        generator = np.random.default_rng(seed)
+        nodes, edges = int(generator.integers(1, 90)), int(generator.integers(0, 500))
+        dtype = (torch.int32, torch.int64)[seed % 2]
+        ptr, idx = graph(nodes, edges, seed, dtype, hub=seed == 2)
+        options = options_of(how, ptr, edges, seed)
+        ids = generator.integers(0, nodes, 9) if disjoint else np.arange(nodes)[-9:]
+        edge_id = None if seed == 0 else torch.randperm(edges).to(dtype)
+        arguments = (
+            ptr,
+            idx,
+            edge_id,
+            torch.from_numpy(ids),
+            fanout,
+            options.get("replace", False),
+            *options.get("alias", (None, None)),
+            disjoint,
+            options.get("labor", False),
+            key(seed, 7),
+        )
+        ours = torch.ops.graphlab.neighbor_sample(*arguments)
+        expected = twin.neighbor_sample(*arguments)
+        for one, other in zip(ours, expected, strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_sample_is_a_relabelled_subgraph(how):
+    ptr, idx = graph(300, 4000, hub=True)
+    seeds = torch.tensor([7, 0, 299, 12])
+    fanout = [4, 3, 2]
+    options = options_of(how, ptr, 4000, 0)
+    s = ops.neighbor_sample(ptr, idx, seeds, fanout, **options)
+    assert len(s.num_sampled_nodes) == 4
+    assert len(s.num_sampled_edges) == 3
+    assert sum(s.num_sampled_nodes) == s.n_id.numel() == s.n_id.unique().numel()
+    assert sum(s.num_sampled_edges) == s.row.numel() == s.col.numel()
+    assert torch.equal(s.n_id[:4], seeds)
+    assert s.batch is None
+    assert bool((s.col.diff() >= 0).all())
+    # Each edge is one of the graph, at its own position.
+    assert torch.equal(s.n_id[s.row], idx[s.e_id].long())
+    target = torch.repeat_interleave(torch.arange(300), ptr.diff())
+    assert torch.equal(s.n_id[s.col], target[s.e_id])
+    # Hop h samples for the nodes of hop h - 1 only, and finds its new nodes in order.
+    node, edge, first = 4, 0, 0
+    for count, new in zip(s.num_sampled_edges, s.num_sampled_nodes[1:], strict=True):
+        col, row = s.col[edge : edge + count], s.row[edge : edge + count]
+        assert count == 0 or (col.min() >= first and col.max() < node)
+        found = list(dict.fromkeys(r for r in row.tolist() if r >= node))
+        assert found == list(range(node, node + new))
+        first, node, edge = node, node + new, edge + count
+
+
+@pytest.mark.parametrize("how", ["uniform", "weighted", "labor"])
+def test_no_edge_is_drawn_twice_without_replacement(how):
+    ptr, idx = graph(50, 3000, hub=True)
+    options = options_of(how, ptr, 3000, 0)
+    s = ops.neighbor_sample(ptr, idx, torch.arange(50), [40], **options)
+    assert s.e_id.unique().numel() == s.e_id.numel()
+    if how == "uniform":
+        expected = ptr.diff().clamp(max=40)
+        assert torch.equal(torch.bincount(s.col, minlength=50), expected)
+
+
+def test_full_neighbourhood_keeps_order():
+    ptr, idx = graph(40, 400)
+    s = ops.neighbor_sample(ptr, idx, torch.arange(40), [-1])
+    assert s.e_id.tolist() == list(range(400))
+    assert s.row.tolist() == idx.tolist()
+
+
+def test_disjoint_trees_equal_separate_calls():
+    # Full neighbourhoods need no draws, so trees can be compared with calls of their own.
+    ptr, idx = graph(30, 90)
+    seeds = torch.tensor([3, 3, 8])
+    s = ops.neighbor_sample(ptr, idx, seeds, [-1, -1], disjoint=True)
+    for tree, seed in enumerate(seeds):
+        alone = ops.neighbor_sample(ptr, idx, seed[None], [-1, -1])
+        mine = s.batch == tree
+        assert s.n_id[mine].tolist() == alone.n_id.tolist()
+        assert s.e_id[mine[s.col]].tolist() == alone.e_id.tolist()
+
+
+# Statistics ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["distinct", "replace"])
+def test_uniform_on_a_hub_of_40000(replace):
+    # 20,000 batches of 10: five draws expected for each neighbour.
+    ptr, idx = star(40_000)
+    drawn = draws(ptr, idx, 10, 20_000, replace=replace)
+    count = np.bincount(drawn.ravel(), minlength=40_000)
+    assert count.size == 40_000
+    assert stats.chisquare(count).pvalue > RATE
+    # Coarse bins have more power against a smooth bias such as that of `% degree`.
+    assert stats.chisquare(count.reshape(40, 1000).sum(1)).pvalue > RATE
+
+
+@pytest.mark.parametrize(("size", "k"), [(5, 2), (6, 3), (5, 4)])
+def test_every_subset_is_equally_likely(size, k):
+    ptr, idx = star(size)
+    drawn = np.sort(draws(ptr, idx, k, 6000), axis=1)
+    subsets = list(itertools.combinations(range(size), k))
+    count = [int((drawn == subset).all(1).sum()) for subset in subsets]
+    assert sum(count) == 6000
+    assert stats.chisquare(count).pvalue > RATE
+
+
+def test_pairs_are_equally_likely_for_hashed_picks():
+    # k = 40 is beyond the picks that are compared one by one.
+    ptr, idx = star(60)
+    drawn = draws(ptr, idx, 40, 3000)
+    together = np.zeros((60, 60))
+    for row in drawn:
+        together[np.ix_(row, row)] += 1
+    p = 40 * 39 / (60 * 59)
+    error = (together[np.triu_indices(60, 1)] - 3000 * p) / np.sqrt(3000 * p * (1 - p))
+    # Largest of 1770 normal deviations, union bound.
+    assert np.abs(error).max() < stats.norm.isf(RATE / 1770 / 2)
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["distinct", "replace"])
+def test_weighted_draws_follow_weights(replace):
+    ptr, idx = star(6)
+    weight = torch.tensor([0.0, 1, 2, 3, 4, 10], dtype=torch.float64)
+    options = {"alias": ops.alias_build(ptr, weight), "replace": replace}
+    drawn = draws(ptr, idx, 2, 10_000, **options)
+    p = (weight / weight.sum()).numpy()
+    expected = {}
+    for a, b in itertools.product(range(1, 6), repeat=2):
+        if replace or a != b:
+            expected[a, b] = p[a] * (p[b] if replace else p[b] / (1 - p[a]))
+    count = [int(((drawn[:, 0] == a) & (drawn[:, 1] == b)).sum()) for a, b in expected]
+    assert sum(count) == 10_000
+    assert stats.chisquare(count, 10_000 * np.array([*expected.values()])).pvalue > RATE
+
+
+def test_weighted_fallback_keeps_the_distribution():
+    # One weight of almost 1 uses up the alias draws; the others must stay proportional.
+    ptr, idx = star(8)
+    weight = torch.tensor([1e6, 1, 2, 3, 4, 0, 0, 0], dtype=torch.float64)
+    drawn = draws(ptr, idx, 2, 6000, alias=ops.alias_build(ptr, weight))
+    assert drawn.shape == (6000, 2)
+    second = drawn[drawn[:, 0] == 0, 1]
+    count = np.bincount(second, minlength=5)[1:]
+    assert second.size > 5900
+    # Tables round these tiny weights to 2^-31 of a slot; far below what this can see.
+    assert stats.chisquare(count, second.size * np.arange(1, 5) / 10).pvalue > RATE
+
+
+def test_weighted_takes_all_positive_where_they_are_few():
+    ptr, idx = star(50)
+    weight = torch.zeros(50)
+    weight[[4, 17, 31]] = torch.tensor([1.0, 1e-3, 5.0])
+    tables = ops.alias_build(ptr, weight)
+    for k in (3, 5, 50, 70):
+        s = ops.neighbor_sample(ptr, idx, torch.tensor([0]), [k], alias=tables)
+        assert sorted(s.e_id.tolist()) == [4, 17, 31]
+    none = ops.alias_build(ptr, torch.zeros(50))
+    for replace in (False, True):
+        s = ops.neighbor_sample(
+            ptr, idx, torch.tensor([0]), [5], alias=none, replace=replace
+        )
+        assert s.e_id.numel() == 0
+
+
+def test_labor_keeps_each_edge_with_probability_k_over_degree():
+    degree, k, times = 200, 12, 4000
+    ptr, idx = star(degree)
+    seed = torch.tensor([0])
+    kept = np.zeros(degree)
+    size = np.zeros(times)
+    for t in range(times):
+        s = ops.neighbor_sample(ptr, idx, seed, [k], labor=True, key=key(t))
+        kept[s.e_id.numpy()] += 1
+        size[t] = s.e_id.numel()
+    p = k / degree
+    error = (kept - times * p) / np.sqrt(times * p * (1 - p))
+    # The Horvitz-Thompson mean of any feature is unbiased: no edge deviates.
+    assert np.abs(error).max() < stats.norm.isf(RATE / degree / 2)
+    deviation = np.sqrt(degree * p * (1 - p) / times)
+    assert abs(size.mean() - k) < stats.norm.isf(RATE / 2) * deviation
+
+
+def test_labor_shares_sources_between_targets():
+    # 40 targets with the same 100 sources: the same 5 or so, not 40 sets of 5.
+    ptr = torch.arange(0, 4001, 100)
+    ptr = torch.cat([ptr, torch.full((100,), 4000)])
+    idx = torch.arange(40, 140).repeat(40)
+    labor = ops.neighbor_sample(ptr, idx, torch.arange(40), [5], labor=True)
+    uniform = ops.neighbor_sample(ptr, idx, torch.arange(40), [5])
+    assert labor.num_sampled_edges[0] == 40 * labor.num_sampled_nodes[1]
+    assert labor.num_sampled_nodes[1] < 20 < uniform.num_sampled_nodes[1]
+
+
+# Independence of threads, calls and storage ------------------------------------------
+
+
+def test_same_samples_on_any_thread_and_after_any_call():
+    ptr, idx = graph(2000, 30_000)
+    small = graph(10, 40)
+
+    def batch(number):
+        if number % 3 == 0:
+            ops.neighbor_sample(
+                *small, torch.arange(10), [-1], disjoint=number % 2 == 0
+            )
+        seeds = torch.arange(number, number + 64)
+        disjoint = number % 4 == 0
+        s = ops.neighbor_sample(
+            ptr, idx, seeds, [5, 5], key=key(number), disjoint=disjoint
+        )
+        return s.row, s.col, s.n_id, s.e_id
+
+    expected = [batch(i) for i in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(batch, range(40)))
+    for one, other in zip(expected, found, strict=True):
+        assert all(map(torch.equal, one, other))
+
+
+def test_an_error_leaves_nothing_behind():
+    ptr, idx = graph(50, 500)
+    seeds = torch.arange(20)
+    expected = ops.neighbor_sample(ptr, idx, seeds, [3, 3])
+    broken = idx.clone()
+    broken[ptr[5] :] = 50
+    for disjoint in (False, True):
+        if "native" in ops.backends()["graphlab::neighbor_sample"]["cpu"]:
+            with pytest.raises(RuntimeError, match="must hold node ids"):
+                ops.neighbor_sample(ptr, broken, seeds, [-1], disjoint=disjoint)
+        with pytest.raises(IndexError, match="seeds"):
+            ops.neighbor_sample(ptr, idx, seeds + 40, [-1], disjoint=disjoint)
+    again = ops.neighbor_sample(ptr, idx, seeds, [3, 3])
+    assert all(map(torch.equal, expected[:4], again[:4]))
+
+
+def test_keys_and_hops_differ():
+    ptr, idx = star(1000)
+    a, b = draws(ptr, idx, 10, 2)
+    assert a.tolist() != b.tolist()
+    # Two targets of one hop, and the same row in two hops.
+    loop = torch.tensor([0, 1000, 2000]), torch.zeros(2000, dtype=torch.int64)
+    s = ops.neighbor_sample(*loop, torch.tensor([0, 1]), [10])
+    assert (s.e_id[:10] % 1000).tolist() != (s.e_id[10:] % 1000).tolist()
+
+
+def test_memory_mapped_graph(tmp_path):
+    ptr, idx = graph(100, 900)
+    mapped = []
+    for name, values in (("ptr", ptr), ("idx", idx), ("edge_id", torch.arange(900))):
+        values.numpy().tofile(tmp_path / name)
+        size = values.numel()
+        mapped.append(
+            torch.from_file(
+                str(tmp_path / name), shared=False, size=size, dtype=values.dtype
+            )
+        )
+    seeds = torch.arange(10, dtype=torch.int32)
+    s = ops.neighbor_sample(mapped[0], mapped[1], seeds, [4, 4], edge_id=mapped[2])
+    expected = ops.neighbor_sample(ptr, idx, seeds, [4, 4])
+    assert all(map(torch.equal, s[:4], expected[:4]))
+
+
+# Edges of the input space, contract, errors -------------------------------------------
+
+
+def test_empty_and_isolated():
+    empty = torch.zeros(1, dtype=torch.int64), torch.empty(0, dtype=torch.int32)
+    none = torch.empty(0, dtype=torch.int64)
+    for disjoint in (False, True):
+        s = ops.neighbor_sample(*empty, none, [2, 2], disjoint=disjoint)
+        assert (s.num_sampled_nodes, s.num_sampled_edges) == ([0, 0, 0], [0, 0])
+    ptr, idx = torch.zeros(6, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+    for replace in (False, True):
+        s = ops.neighbor_sample(ptr, idx, torch.tensor([4, 1]), [3], replace=replace)
+        assert (s.n_id.tolist(), s.num_sampled_nodes) == ([4, 1], [2, 0])
+    ptr, idx = graph(20, 100)
+    s = ops.neighbor_sample(ptr, idx, torch.tensor([3]), [])
+    assert (s.n_id.tolist(), s.num_sampled_nodes, s.num_sampled_edges) == ([3], [1], [])
+
+
+@pytest.mark.parametrize("disjoint", [False, True])
+def test_contract(disjoint):
+    ptr, idx = graph(30, 200)
+    tables = ops.alias_build(ptr, torch.rand(200))
+    arguments = (ptr, idx, torch.arange(200), torch.tensor([3, 1]), [2, 2])
+    torch.library.opcheck(
+        torch.ops.graphlab.neighbor_sample,
+        (*arguments, True, *tables, disjoint, False, 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"num_neighbors": 5}, TypeError, "`num_neighbors` must be a list of ints"),
+        ({"num_neighbors": [5.0]}, TypeError, r"`num_neighbors\[0\]` must be an int"),
+        ({"num_neighbors": [1, -2]}, ValueError, r"`num_neighbors\[1\]` .* least -1"),
+        ({"num_neighbors": [2**31]}, ValueError, r"must be below 2\^31"),
+        ({"seeds": [0]}, TypeError, "`seeds` must be a tensor"),
+        ({"seeds": torch.tensor([0.5])}, TypeError, "`seeds` must be int32 or int64"),
+        ({"seeds": torch.tensor([4, 10])}, IndexError, r"in \[0, 10\), got 10 at pos"),
+        ({"seeds": torch.tensor([-1])}, IndexError, r"in \[0, 10\), got -1"),
+        ({"seeds": torch.tensor([4, 2, 4])}, ValueError, "got 4 again at position 2"),
+        ({"idx": torch.zeros(30)}, TypeError, "`idx` must be int32 or int64"),
+        ({"ptr": torch.zeros(11).int()}, TypeError, "`ptr` must be int64"),
+        ({"ptr": torch.zeros(11).long()}, ValueError, "`ptr` must end at 30"),
+        ({"edge_id": torch.arange(5)}, ValueError, "each of the 30 edges, got 5"),
+        ({"edge_id": torch.rand(30)}, TypeError, "`edge_id` must be int32 or int64"),
+        ({"alias": (torch.rand(30),) * 2}, TypeError, r"`alias\[0\]` must be int32"),
+        ({"labor": True, "replace": True}, ValueError, "`labor` must stand alone"),
+    ],
+)
+def test_errors_name_the_argument(change, error, message):
+    ptr, idx = graph(10, 30)
+    arguments = {"ptr": ptr, "idx": idx, "seeds": torch.tensor([0, 1])}
+    arguments = {**arguments, "num_neighbors": [2], **change}
+    with pytest.raises(error, match=message):
+        ops.neighbor_sample(**arguments)
+
+
+@pytest.mark.parametrize("disjoint", [False, True])
+def test_broken_graphs_never_crash(disjoint):
+    if ops.backends()["graphlab::neighbor_sample"]["cpu"] != "native":
+        pytest.skip("numba's twin checks no bounds")
+    ptr, idx = graph(10, 30)
+    seeds = torch.arange(10)
+    broken = ptr.clone()
+    broken[4] = 10**12
+    with pytest.raises(RuntimeError, match="must be offsets into"):
+        ops.neighbor_sample(broken, idx, seeds, [2], disjoint=disjoint)
+    wild = torch.zeros(30, dtype=torch.int32), torch.full((30,), 10**6).int()
+    for replace in (False, True):
+        with pytest.raises(RuntimeError, match="must point inside"):
+            ops.neighbor_sample(
+                ptr, idx, seeds, [2], alias=wild, replace=replace, disjoint=disjoint
+            )
