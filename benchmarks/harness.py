@@ -1,0 +1,385 @@
+"""The one benchmark harness: who is compared, on what, and what is kept.
+
+A script gives cases; a case gives contenders that do the same unit of work. For each case
+the harness checks that all results agree with the reference, warms up, times the contenders
+in turn (A B C A B C ...), and keeps medians and quartiles in one JSON record. Finished
+cases are kept between runs. Cases that we lose stay in the table.
+
+    python -m benchmarks.ops.spmm            all cases, into benchmarks/results/spmm.json
+    python -m benchmarks.ops.spmm --quick    smoke test on small cases, nothing recorded
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from graphlab import files, native, progress
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(os.environ.get("OUT") or ROOT / "benchmarks" / "results")
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work of a case.
+
+    Attributes:
+        name: Shown in the table; the record's key.
+        run: The timed unit of work; returns its result.
+        packages: Distributions whose versions are recorded, such as ``["scipy"]``.
+        prepare: Called before each run, not timed; to drop caches, for example.
+        value: Turns a result into what is compared with the reference; not timed.
+        seconds: Takes the time from a result instead of the clock around ``run``, for work
+            that measures itself in a process of its own.
+        notes: Takes more figures from the last result, such as bytes read.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    packages: Sequence[str] = ()
+    prepare: Callable[[], object] | None = None
+    value: Callable[[Any], Any] = lambda result: result
+    seconds: Callable[[Any], float] | None = None
+    notes: Callable[[Any], dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A case made ready: inputs lie in memory, contenders hold them.
+
+    Attributes:
+        contenders: Ours first, then the peers.
+        agree: Raises where a result (first) does not match the reference (second); None
+            where results cannot be compared (random draws), which the record then says.
+        reference: Computes the reference; the first peer's result when absent.
+        bytes: Least bytes that the work must move, for the bound; 0: unknown.
+        ops: Least operations, for the record; 0: unknown.
+        close: Called at the end of the case.
+    """
+
+    contenders: Sequence[Contender]
+    agree: Callable[[Any, Any], object] | None
+    reference: Callable[[], Any] | None = None
+    bytes: int = 0
+    ops: int = 0
+    close: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A line of the table.
+
+    Attributes:
+        name: Unique in its benchmark.
+        setup: Makes the trial for a seed; called only when the case has to run.
+        facts: What the line must say: graph, model, fanout, seed fraction, dtype, ...
+        seeds: Each is a record of its own.
+        repeats: Timed rounds; None: the benchmark's.
+        warmups: Rounds before timing, beside the one of the agreement check.
+        loops: Runs in a row for one time, where a run takes microseconds.
+    """
+
+    name: str
+    setup: Callable[[int], Trial]
+    facts: dict[str, Any] = field(default_factory=dict)
+    seeds: Sequence[int] = (0,)
+    repeats: int | None = None
+    warmups: int = 1
+    loops: int = 1
+
+
+def main(
+    name: str,
+    cases: Callable[[bool], Iterable[Case]],
+    *,
+    repeats: int = 20,
+    argv: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Run a benchmark script: read its arguments, compare, print the table.
+
+    Args:
+        name: Record file: ``benchmarks/results/<name>.json``.
+        cases: Given whether this is the quick smoke test, returns the cases.
+        repeats: Timed rounds a case.
+        argv: Arguments; those of the process when absent.
+    """
+    parser = argparse.ArgumentParser(prog=f"benchmark {name}")
+    parser.add_argument("--quick", action="store_true", help="smoke test, not recorded")
+    parser.add_argument("--again", action="store_true", help="run finished cases again")
+    parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    given = parser.parse_args(argv)
+    chosen = [c for c in cases(given.quick) if given.only in c.name]
+    return compare(
+        name,
+        chosen,
+        repeats=3 if given.quick else given.repeats,
+        threads=given.threads,
+        again=given.again,
+        record=not given.quick,
+    )
+
+
+def compare(
+    name: str,
+    cases: Sequence[Case],
+    *,
+    repeats: int = 20,
+    threads: int = 2,
+    again: bool = False,
+    record: bool = True,
+) -> list[dict[str, Any]]:
+    """Run the cases that have no record yet, keep their records, print the table."""
+    pin(threads)
+    kept = [] if again or not record else load(name)
+    known = {(r["case"], r["seed"], r["threads"]): r for r in kept}
+    shown = []
+    for case in cases:
+        for seed in case.seeds:
+            key = (case.name, seed, threads)
+            if key not in known:
+                progress.say(f"{name}: {case.name}, seed {seed}")
+                known[key] = run_case(case, seed, case.repeats or repeats, threads)
+                if record:
+                    old = {(r["case"], r["seed"], r["threads"]): r for r in load(name)}
+                    save(name, list((old | {key: known[key]}).values()))
+            shown.append(known[key])
+    print(table(name, shown))
+    return shown
+
+
+def run_case(case: Case, seed: int, repeats: int, threads: int) -> dict[str, Any]:
+    """Check, warm up and time one case; return its record."""
+    trial = case.setup(seed)
+    ours, *peers = trial.contenders
+    try:
+        checked = _check(trial)
+        for _ in range(case.warmups):
+            for contender in trial.contenders:
+                _time(contender, case.loops)
+        seconds: dict[str, list[float]] = {c.name: [] for c in trial.contenders}
+        notes: dict[str, dict[str, Any]] = {}
+        for _ in range(repeats):
+            for contender in trial.contenders:
+                taken, more = _time(contender, case.loops)
+                seconds[contender.name].append(taken)
+                notes[contender.name] = more
+    finally:
+        if trial.close is not None:
+            trial.close()
+    result = {
+        "case": case.name,
+        "seed": seed,
+        "threads": threads,
+        "facts": case.facts,
+        "ours": ours.name,
+        "agreement": checked,
+        "contenders": {
+            c.name: _summary(seconds[c.name]) | _about(c, notes)
+            for c in trial.contenders
+        },
+        "ratio": None,
+        "best_peer": None,
+        "bound": None,
+        "machine": machine(),
+    }
+    mine = result["contenders"][ours.name]["median"]
+    if peers:
+        best = min((result["contenders"][p.name]["median"], p.name) for p in peers)
+        result["ratio"], result["best_peer"] = _round(best[0] / mine), best[1]
+    if trial.bytes or trial.ops:
+        least = trial.bytes / bandwidth(threads)
+        result["bound"] = {
+            "bytes": trial.bytes,
+            "ops": trial.ops,
+            "bandwidth": _round(bandwidth(threads)),
+            "seconds": _round(least),
+            "share": _round(least / mine),
+        }
+    return result
+
+
+def table(name: str, records: Sequence[dict[str, Any]]) -> str:
+    """The table of a benchmark as plain text; ratio > 1: we are faster than every peer."""
+    head = ["case", "contender", "median", "quartiles", "ratio", "of bound"]
+    rows = [head]
+    for record in records:
+        seed = f" [{record['seed']}]" if record["seed"] else ""
+        for key, taken in record["contenders"].items():
+            mine = key == record["ours"]
+            ratio = f"{record['ratio']:.2f}" if mine and record["ratio"] else ""
+            bound = record["bound"]
+            share = f"{100 * bound['share']:.0f} %" if mine and bound else ""
+            rows.append(
+                [
+                    record["case"] + seed if mine else "",
+                    key,
+                    _show(taken["median"]),
+                    f"{_show(taken['q1'])} .. {_show(taken['q3'])}",
+                    ratio,
+                    share,
+                ]
+            )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in rows
+    ]
+    return "\n".join([name, *(line.rstrip() for line in lines)])
+
+
+def load(name: str) -> list[dict[str, Any]]:
+    """The records of a benchmark; none where it has not run."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return []
+    kept = json.loads(path.read_text())
+    return kept["records"] if kept["schema"] == SCHEMA else []
+
+
+def save(name: str, records: list[dict[str, Any]]) -> None:
+    """Write the records of a benchmark."""
+    content = {"schema": SCHEMA, "name": name, "records": records}
+    files.publish_json(RESULTS / f"{name}.json", content)
+
+
+def pin(threads: int) -> None:
+    """Keep this process on ``threads`` cores, one compute thread on each."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:threads])
+    torch.set_num_threads(threads)
+
+
+def machine() -> dict[str, Any]:
+    """What ran and where: commit, processor, versions, native libraries."""
+    info = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"model name\s*: (.*)", info)
+    status = native.load()
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "cpu": model.group(1) if model else platform.machine(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "native": status.cpu.name if status.cpu else f"twins ({status.reason})",
+        "cuda": cuda,
+    }
+
+
+_BANDWIDTH: dict[int, float] = {}
+
+
+def bandwidth(threads: int) -> float:
+    """Bytes per second that ``threads`` threads read and write in a copy, measured once."""
+    if threads not in _BANDWIDTH:
+        source = torch.zeros(2**25)
+        target = torch.empty_like(source)
+        best = float("inf")
+        for _ in range(6):
+            start = time.perf_counter()
+            target.copy_(source)
+            best = min(best, time.perf_counter() - start)
+        _BANDWIDTH[threads] = 2 * source.nbytes / best
+    return _BANDWIDTH[threads]
+
+
+def _check(trial: Trial) -> str:
+    if trial.agree is None:
+        for contender in trial.contenders:
+            _time(contender)
+        return "not comparable"
+    if trial.reference is not None:
+        expected, rest = trial.reference(), list(trial.contenders)
+    else:
+        peer = trial.contenders[1]
+        if peer.prepare is not None:
+            peer.prepare()
+        expected = peer.value(peer.run())
+        rest = [c for c in trial.contenders if c is not peer]
+    for contender in rest:
+        if contender.prepare is not None:
+            contender.prepare()
+        try:
+            trial.agree(contender.value(contender.run()), expected)
+        except AssertionError as error:
+            raise AssertionError(f"{contender.name} differs: {error}") from error
+    return "checked"
+
+
+def _time(contender: Contender, loops: int = 1) -> tuple[float, dict[str, Any]]:
+    if contender.prepare is not None:
+        contender.prepare()
+    gc.collect()
+    gc.disable()
+    try:
+        start = time.perf_counter()
+        for _ in range(loops):
+            result = contender.run()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        taken = (time.perf_counter() - start) / loops
+    finally:
+        gc.enable()
+    if contender.seconds is not None:
+        taken = contender.seconds(result)
+    return taken, {} if contender.notes is None else contender.notes(result)
+
+
+def _summary(seconds: list[float]) -> dict[str, Any]:
+    low, middle, high = (
+        statistics.quantiles(seconds, n=4, method="inclusive")
+        if len(seconds) > 1
+        else seconds * 3
+    )
+    return {
+        "median": _round(middle),
+        "q1": _round(low),
+        "q3": _round(high),
+        "best": _round(min(seconds)),
+        "repeats": len(seconds),
+    }
+
+
+def _about(contender: Contender, notes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    versions = {p: importlib.metadata.version(p) for p in contender.packages}
+    return {"versions": versions, "notes": notes.get(contender.name, {})}
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _show(seconds: float) -> str:
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"git {arguments[0]} failed: no commit recorded", file=sys.stderr)
+    return done.stdout.strip()
