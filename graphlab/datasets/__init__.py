@@ -5,4 +5,5 @@ from graphlab.datasets.column import MemmapColumn as MemmapColumn
 from graphlab.datasets.column import SparseColumn as SparseColumn
 from graphlab.datasets.column import gather as gather
 from graphlab.datasets.dataset import Dataset as Dataset
+from graphlab.datasets.foreign import as_dataset as as_dataset
 from graphlab.datasets.storage import open as open

@@ -209,6 +209,24 @@ class SparseColumn:
         """Bytes of the three parts."""
         return int(self.ptr.nbytes + self.idx.nbytes + self.data.nbytes)
 
+    @classmethod
+    def from_torch(cls, matrix: Tensor) -> Self:
+        """Take the parts of a torch sparse matrix; duplicates are summed."""
+        if matrix.layout == torch.sparse_csr:
+            ptr, idx, data = (
+                matrix.crow_indices(),
+                matrix.col_indices(),
+                matrix.values(),
+            )
+        else:
+            matrix = matrix.to_sparse_coo().coalesce()
+            row, idx = matrix.indices()
+            data = matrix.values()
+            ptr = torch.zeros(matrix.shape[0] + 1, dtype=torch.int64)
+            ptr[1:] = torch.bincount(row, minlength=matrix.shape[0]).cumsum(0)
+        shape = (matrix.shape[0], matrix.shape[1])
+        return cls(ptr.numpy(), idx.numpy(), data.numpy(), shape)
+
     @property
     def dense_nbytes(self) -> int:
         """Bytes that :meth:`to_dense` would take."""

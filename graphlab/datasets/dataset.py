@@ -13,7 +13,7 @@ from torch import Tensor
 
 from graphlab import check
 from graphlab.datasets import masks
-from graphlab.datasets.column import Column, MemmapColumn, gather
+from graphlab.datasets.column import Column, MemmapColumn, SparseColumn, gather
 from graphlab.graph import Graph
 from graphlab.interop.arrays import as_tensor
 
@@ -86,6 +86,44 @@ class Dataset:
                 self.edge_columns[name] = _as_column(name, column, rows, "edge")
         if splits:
             self.set_splits(splits)
+
+    @classmethod
+    def from_pyg(cls, data: Any) -> Dataset:
+        """Take a PyG ``Data``: edges, weights, ``x``, ``y``, masks, and other columns.
+
+        A tensor with one row per node is a node column, with one row per edge an edge column;
+        other attributes are left out.
+        """
+        from graphlab.datasets.foreign import from_arrays
+        from graphlab.interop import pyg
+
+        return from_arrays(pyg.read(data))
+
+    @classmethod
+    def from_dgl(cls, graph: Any) -> Dataset:
+        """Take a homogeneous ``DGLGraph``: ``feat`` as ``x``, ``label`` as ``y``, masks."""
+        from graphlab.datasets.foreign import from_arrays
+        from graphlab.interop import dgl
+
+        return from_arrays(dgl.read(graph))
+
+    def to_pyg(self) -> Any:
+        """A PyG ``Data`` with dense columns; edge splits and meta are left out.
+
+        Raises:
+            BudgetError: the dense columns would not fit in memory.
+        """
+        from graphlab.datasets.foreign import to_arrays
+        from graphlab.interop import pyg
+
+        return pyg.write(to_arrays(self))
+
+    def to_dgl(self) -> Any:
+        """A ``DGLGraph`` with dense columns; ``x`` as ``feat``, ``y`` as ``label``."""
+        from graphlab.datasets.foreign import to_arrays
+        from graphlab.interop import dgl
+
+        return dgl.write(to_arrays(self))
 
     def __getitem__(self, name: str) -> Tensor | Column:
         """The column of a name; ``d["y"]`` are the labels."""
@@ -286,9 +324,9 @@ def _as_column(name: str, column: Any, rows: int, of: str) -> Tensor | Column:
     elif isinstance(column, (np.ndarray, list, tuple)):
         column = as_tensor(np.asarray(column))
     elif hasattr(column, "tocsr"):
-        from graphlab.datasets.column import SparseColumn
-
         column = SparseColumn.from_scipy(column)
+    elif isinstance(column, Tensor) and column.layout != torch.strided:
+        column = SparseColumn.from_torch(column)
     if not isinstance(column, (Tensor, Column)):
         requirement = "be a tensor, an array or a Column"
         check.fail(TypeError, "Dataset", name, requirement, type(column).__name__)

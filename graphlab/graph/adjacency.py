@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from graphlab import sizes
 from graphlab.errors import BudgetError
+from graphlab.ops import csr_build
 
-INT32_LIMIT = 2**31
 _SLICE = 2**24
 
 
@@ -39,18 +38,6 @@ class Adjacency(NamedTuple):
         return sum(t.nbytes for t in self if t is not None)
 
 
-def build(row: Tensor, col: Tensor, num_nodes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Group edges by ``row``; inside a row they keep the order of their ids."""
-    order = torch.from_numpy(np.argsort(row.numpy(), kind="stable"))
-    ptr = torch.zeros(num_nodes + 1, dtype=torch.int64)
-    torch.cumsum(torch.bincount(row, minlength=num_nodes), 0, out=ptr[1:])
-    return (
-        ptr,
-        col[order].to(index_dtype(num_nodes)),
-        order.to(index_dtype(len(row))),
-    )
-
-
 def sort_pairs(
     row: Tensor, col: Tensor, num_nodes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,9 +45,9 @@ def sort_pairs(
 
     Two stable counting sorts, O(E + N), instead of a comparison sort of 64-bit keys.
     """
-    _, row_by_col, id_by_col = build(col, row, num_nodes)
+    _, row_by_col, id_by_col = csr_build(col, row, num_nodes, num_nodes)
     col_sorted = col[id_by_col].to(row_by_col.dtype)
-    ptr, idx, position = build(row_by_col, col_sorted, num_nodes)
+    ptr, idx, position = csr_build(row_by_col, col_sorted, num_nodes, num_nodes)
     return ptr, idx, id_by_col[position]
 
 
@@ -91,12 +78,8 @@ def transpose(adjacency: Adjacency) -> Adjacency:
     ptr, idx, _ = adjacency
     require_memory("Graph", "the transposed adjacency", 6 * idx.nbytes)
     row, neighbour = pairs(adjacency)
-    return Adjacency(*build(neighbour, row, len(ptr) - 1))
-
-
-def index_dtype(size: int) -> torch.dtype:
-    """int32 where ids below ``size`` fit in it, else int64."""
-    return torch.int32 if size < INT32_LIMIT else torch.int64
+    num_nodes = len(ptr) - 1
+    return Adjacency(*csr_build(neighbour, row, num_nodes, num_nodes))
 
 
 def available_memory() -> int:

@@ -12,7 +12,6 @@ from graphlab import check
 from graphlab.graph import simplify
 from graphlab.graph.adjacency import (
     Adjacency,
-    build,
     pairs,
     require_memory,
     transpose,
@@ -24,9 +23,12 @@ from graphlab.graph.edges import (
     read_num_nodes,
     read_weight,
 )
+from graphlab.graph.foreign import ForeignForms
+from graphlab.interop.arrays import EdgeArrays
+from graphlab.ops import csr_build
 
 
-class Graph:
+class Graph(ForeignForms):
     """A directed graph; an undirected one holds both directions of every edge.
 
     Nothing is changed on the way in: direction, parallel edges, self loops and the order of
@@ -112,6 +114,13 @@ class Graph:
         graph._undirected = None
         return graph
 
+    @classmethod
+    def from_arrays(cls, edges: EdgeArrays) -> Self:
+        """Build from what an ``interop`` module read."""
+        graph = cls(edges.edge_index, edges.num_nodes, edges.edge_weight)
+        graph.node_names = edges.node_names
+        return graph
+
     @property
     def num_nodes(self) -> int:
         """Number of nodes, isolated ones included."""
@@ -151,8 +160,8 @@ class Graph:
     def csc(self) -> Adjacency:
         """Sources of every node, grouped by target; ids ascend inside a group. Kept."""
         if self._csc is None:
-            source, target = self._pairs()
-            self._csc = Adjacency(*build(target, source, self.num_nodes))
+            (source, target), n = self._pairs(), self.num_nodes
+            self._csc = Adjacency(*csr_build(target, source, n, n))
         return self._csc
 
     def csr(self) -> Adjacency:
@@ -161,8 +170,8 @@ class Graph:
             if self._edge_index is None:
                 self._csr = transpose(self.csc())
             else:
-                source, target = self._pairs()
-                self._csr = Adjacency(*build(source, target, self.num_nodes))
+                (source, target), n = self._pairs(), self.num_nodes
+                self._csr = Adjacency(*csr_build(source, target, n, n))
         return self._csr
 
     def in_degree(self) -> Tensor:
@@ -262,6 +271,12 @@ class Graph:
             edge = int((~self._weight.isfinite()).nonzero()[0, 0])
             got = f"{float(self._weight[edge])} at edge {edge:,}"
             check.fail(ValueError, name, "edge_weight", "be finite", got)
+
+    def to_arrays(self) -> EdgeArrays:
+        """What ``interop`` modules write."""
+        return EdgeArrays(
+            self.edge_index, self.num_nodes, self._weight, self.node_names
+        )
 
     @property
     def nbytes(self) -> int:

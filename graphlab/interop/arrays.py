@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -83,3 +84,27 @@ def as_tensor(array: Array) -> Tensor:
     if not array.flags.writeable:
         array = np.asarray(_Borrowed(array))
     return torch.from_numpy(array)
+
+
+class EdgeArrays(NamedTuple):
+    """What a foreign graph is made of."""
+
+    edge_index: Tensor
+    """[2, E], integers: row 0 sources, row 1 targets."""
+    num_nodes: int | None = None
+    edge_weight: Tensor | None = None
+    node_names: Array | None = None
+    """Names of nodes by id, where they are not 0, 1, 2, ..."""
+
+
+@dataclass
+class DatasetArrays:
+    """What a foreign graph with data is made of; columns are arrays of any kind."""
+
+    edges: EdgeArrays
+    y: Any = None
+    columns: dict[str, Any] = field(default_factory=dict)
+    edge_columns: dict[str, Any] = field(default_factory=dict)
+    splits: dict[str, Any] = field(default_factory=dict)
+    edge_splits: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
