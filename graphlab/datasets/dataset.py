@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -287,9 +286,15 @@ class Dataset:
                 requirement = "hold labelled nodes only"
                 check.fail(ValueError, "Dataset.validate", split, requirement, got)
 
-    def save(self, path: str | Path) -> None:
-        """Write a folder that :func:`graphlab.datasets.open` reads back."""
-        importlib.import_module("graphlab.datasets.storage").save(self, path)
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write a folder that :func:`graphlab.datasets.open` reads back.
+
+        Raises:
+            ValueError: the folder holds a store already, unless ``overwrite``.
+        """
+        from graphlab.datasets.storage import save
+
+        save(self, path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         parts = [f"{self.num_nodes:,} nodes", f"{self.num_edges:,} edges"]
