@@ -54,9 +54,10 @@ class Stamp:
 
     Args:
         dataset: Name of the data set.
-        split: Name of the split and a fingerprint of its masks, such as ``public#1f0c2a9e``.
+        split: Name of the split, such as ``public``.
         protocol: How the score came about: which epoch is chosen, how nodes are evaluated.
         metric: Name of the metric.
+        masks: Checksum of the masks, so that no two random splits pass for one.
         commit: Commit of graphlab, with ``+dirty`` where files were changed;
             ``unknown`` outside a checkout.
         version: Version of graphlab.
@@ -66,6 +67,7 @@ class Stamp:
     split: str
     protocol: str
     metric: str
+    masks: str = ""
     commit: str = dataclasses.field(default_factory=current_commit)
     version: str = __version__
 

@@ -1,0 +1,149 @@
+"""Making models and calling them: graphlab's take a Graph and counts, others edge_index."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from graphlab import check
+from graphlab.datasets import SparseColumn
+
+if TYPE_CHECKING:
+    from graphlab.datasets import Dataset
+
+Factory = Callable[..., nn.Module]
+
+
+def make(function: str, factory: Factory, in_channels: int, out_channels: int) -> nn.Module:
+    """Make a model: ``factory(in_channels, out_channels)``, or ``factory()`` if it takes none.
+
+    Raises:
+        TypeError: a module instead of a factory; no module comes out.
+    """
+    if isinstance(factory, nn.Module):
+        check.fail(
+            TypeError,
+            function,
+            "model",
+            "be a factory of modules",
+            f"the module {type(factory).__name__}",
+            "every seed needs new weights: pass the class, functools.partial or a lambda",
+        )
+    if not callable(factory):
+        got = type(factory).__name__
+        check.fail(TypeError, function, "model", "be a factory of modules", got)
+    try:
+        inspect.signature(factory).bind(in_channels, out_channels)
+    except TypeError:
+        model = factory()
+    except ValueError:  # a callable without a signature
+        model = factory(in_channels, out_channels)
+    else:
+        model = factory(in_channels, out_channels)
+    if not isinstance(model, nn.Module):
+        got = f"a factory of {type(model).__name__}"
+        check.fail(TypeError, function, "model", "make torch.nn.Modules", got)
+    return model
+
+
+def describe(factory: Factory) -> dict[str, Any]:
+    """Name a factory for the config: target ``package.module:Class`` and arguments."""
+    arguments: dict[str, Any] = {}
+    while isinstance(factory, functools.partial):
+        if factory.args:
+            arguments = {"positional": [_plain(a) for a in factory.args], **arguments}
+        arguments = {**{k: _plain(v) for k, v in factory.keywords.items()}, **arguments}
+        factory = factory.func
+    name = getattr(factory, "__qualname__", type(factory).__qualname__)
+    return {"target": f"{factory.__module__}:{name}", **arguments}
+
+
+class WholeGraph:
+    """A data set as the one input of a full pass, prepared once for all passes.
+
+    Args:
+        d: The data set.
+        device: Where the models are.
+    """
+
+    def __init__(self, d: Dataset, device: torch.device) -> None:
+        self._d = d
+        self._device = device
+        self._dense: Tensor | None = None
+        self._edges: Tensor | None = None
+
+    def run(self, model: nn.Module) -> Tensor:
+        """Put the whole graph through a model. [N, outputs]."""
+        if takes_graph(model):
+            sparse = isinstance(self._d.x, SparseColumn)
+            return model(self._d.x if sparse else self.x, self._d.graph)
+        if _takes_features_only(model):
+            return model(self.x)
+        return model(self.x, self.edge_index)
+
+    @property
+    def x(self) -> Tensor:
+        """[N, F], dense, floating point."""
+        if self._dense is None:
+            x = self._d.x
+            if x is None:
+                need = "have features"
+                check.fail(ValueError, "node.fit", "d", need, "none", "set d.x")
+            if not isinstance(x, Tensor):
+                x = x.gather(torch.arange(self._d.num_nodes))
+            self._dense = as_float(x.to(self._device))
+        return self._dense
+
+    @property
+    def edge_index(self) -> Tensor:
+        """[2, E], int64."""
+        if self._edges is None:
+            self._edges = self._d.graph.edge_index.to(self._device)
+        return self._edges
+
+
+def as_float(x: Tensor) -> Tensor:
+    """Features as models want them: float32, or float64 where they are."""
+    return x if x.dtype in check.FLOAT_DTYPES else x.float()
+
+
+def batch_pass(model: nn.Module, batch: Any) -> Tensor:
+    """Put a sampled batch through a model; rows of its seeds. [batch_size, outputs]."""
+    counts: Mapping[str, Any] = {}
+    if takes_graph(model) and getattr(batch, "num_sampled_nodes", None) is not None:
+        counts = {
+            "num_sampled_nodes": batch.num_sampled_nodes,
+            "num_sampled_edges": batch.num_sampled_edges,
+        }
+    x = as_float(batch.x)
+    if _takes_features_only(model):
+        return model(x)[: batch.batch_size]
+    return model(x, batch.edge_index, **counts)[: batch.batch_size]
+
+
+def takes_graph(model: nn.Module) -> bool:
+    """Whether a model follows graphlab's protocol: a Graph in, and trimming by counts."""
+    return "num_sampled_nodes" in _parameters(model)
+
+
+def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(model.forward).parameters
+
+
+def _takes_features_only(model: nn.Module) -> bool:
+    return len(_parameters(model)) == 1 and "edge_index" not in _parameters(model)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return getattr(value, "__qualname__", repr(value))

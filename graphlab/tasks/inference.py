@@ -1,0 +1,192 @@
+"""Exact inference: every node from all of its neighbours, inside a stated memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from graphlab import check, progress, sizes
+from graphlab.datasets import SparseColumn
+from graphlab.tasks import calling
+
+if TYPE_CHECKING:
+    from graphlab.datasets import Dataset
+
+# Target nodes of a chunk when layers run one after the other; a chunk's rows are its
+# neighbours' too, so this is kept small against the budget (see _chunk).
+_CHUNK = 16384
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Bytes that inference would add to what is held already.
+
+    Args:
+        full: One pass over the whole graph: dense features, edge arrays, activations.
+        layer: Two layers' rows of all nodes, when layers run one after the other.
+        available: What may be used.
+    """
+
+    full: int
+    layer: int
+    available: int
+
+
+def exact(
+    model: nn.Module,
+    d: Dataset,
+    nodes: Tensor | None = None,
+    *,
+    memory: int | str | None = None,
+    device: str | torch.device = "cpu",
+) -> Tensor:
+    """Compute logits from full neighbourhoods.
+
+    One pass over the whole graph where it fits in ``memory``. Otherwise layer by layer over
+    chunks of nodes, reading features with ``gather`` (they may be on disk) and keeping
+    layers in temporary files where two of them do not fit either. Models that are not
+    graphlab's run over batches with full neighbourhoods.
+
+    Args:
+        model: Backbone of :mod:`graphlab.models`, or any module ``(x, edge_index)`` of
+            message-passing layers.
+        d: The data set.
+        nodes: [n], int64; None: all nodes.
+        memory: Bytes that inference may add; None: half of what is available.
+        device: Where to compute; the model has to be there.
+
+    Returns:
+        [n, outputs], float, on CPU; equal to the full pass up to rounding.
+
+    Raises:
+        BudgetError: not even one chunk fits.
+        TypeError: a module whose number of layers cannot be told.
+
+    Cost: a full pass is O(E) per layer; chunks read features once for every chunk that a
+        node is a neighbour of.
+    """
+    device = torch.device(device)
+    model.eval()
+    size = estimate(model, d, memory)
+    with torch.no_grad():
+        if size.full <= size.available:
+            logits = calling.WholeGraph(d, device).run(model).cpu()
+            return logits if nodes is None else logits[nodes]
+        progress.say(
+            f"inference: one pass needs {sizes.show(size.full)}, "
+            f"{sizes.show(size.available)} may be used; going in chunks"
+        )
+        if _is_ours(model):
+            return _layer_by_layer(model, d, nodes, size, device)
+        return _by_neighborhoods(model, d, nodes, device)
+
+
+def estimate(model: nn.Module, d: Dataset, memory: int | str | None = None) -> Estimate:
+    """Estimate the bytes of exact inference; see :class:`Estimate`."""
+    width = max((p.shape[0] for p in model.parameters() if p.dim() > 1), default=1)
+    features = 0
+    if not isinstance(d.x, Tensor):
+        features = d.num_nodes * d.num_features * 4
+        if isinstance(d.x, SparseColumn) and calling.takes_graph(model):
+            # Offsets, ids and values in the widths that a pass uses, and their transpose.
+            features = 2 * 12 * len(d.x.idx)
+    # Input, output and one intermediate of the widest layer.
+    rows = 3 * 4 * d.num_nodes * max(width, d.num_classes)
+    # Edge list, sorted copy and weights; attention or messages of one layer where layers
+    # are not graphlab's.
+    edges = d.num_edges * (48 if calling.takes_graph(model) else 16 + 8 * width)
+    available = _available() // 2 if memory is None else sizes.parse(memory)
+    return Estimate(features + rows + edges, 2 * 4 * d.num_nodes * width, available)
+
+
+def _is_ours(model: nn.Module) -> bool:
+    from graphlab.models import GNN
+
+    return isinstance(model, GNN)
+
+
+def _layer_by_layer(
+    model: Any, d: Dataset, nodes: Tensor | None, size: Estimate, device: torch.device
+) -> Tensor:
+    from graphlab.models import layerwise
+
+    chunk = _chunk(d, size)
+    with _buffers(in_memory=size.layer <= size.available // 2) as buffer:
+        logits = layerwise(
+            model, d.x, d.graph, chunk=chunk, device=device, buffer=buffer
+        )
+        return logits.clone() if nodes is None else logits[nodes].clone()
+
+
+def _chunk(d: Dataset, size: Estimate) -> int:
+    """Targets per chunk, so that their neighbours' features fit in half of the memory."""
+    degree = d.num_edges / d.num_nodes + 1
+    each = int(degree * (4 * d.num_features + 32)) + 1
+    chunk = min(_CHUNK, size.available // 2 // each)
+    if chunk < 1:
+        from graphlab.errors import BudgetError
+
+        raise BudgetError(
+            f"inference: `memory` must hold one node with its neighbours, about "
+            f"{sizes.show(2 * each)}, got {sizes.show(size.available)}"
+        )
+    return chunk
+
+
+@contextmanager
+def _buffers(*, in_memory: bool) -> Iterator[Callable[[tuple[int, int]], Tensor]]:
+    """Hand out [N, width] float32 buffers, in memory or in files that vanish at the end."""
+    if in_memory:
+        yield torch.empty
+        return
+    with tempfile.TemporaryDirectory(prefix="graphlab-inference-") as folder:
+        made = 0
+
+        def mapped(shape: tuple[int, int]) -> Tensor:
+            nonlocal made
+            made += 1
+            path = Path(folder) / f"{made}.bin"
+            return torch.from_numpy(np.memmap(path, np.float32, "w+", shape=shape))
+
+        yield mapped
+
+
+def _by_neighborhoods(
+    model: nn.Module, d: Dataset, nodes: Tensor | None, device: torch.device
+) -> Tensor:
+    """Run any message-passing module over batches with all neighbours of its depth."""
+    from graphlab.sample import NeighborLoader
+
+    depth = sum(hasattr(module, "propagate") for module in model.modules())
+    if depth == 0:
+        check.fail(
+            TypeError,
+            "inference.exact",
+            "model",
+            "be a backbone of graphlab or of PyG's message-passing layers, as one pass "
+            "does not fit",
+            type(model).__name__,
+            "pass a larger memory=",
+        )
+    ids = torch.arange(d.num_nodes) if nodes is None else nodes
+    # One hop more than layers: layers that normalise by degree need the degrees of the
+    # outermost sources too.
+    loader = NeighborLoader(d, [-1] * (depth + 1), input_nodes=ids, shuffle=False, batch_size=256)
+    parts = [calling.batch_pass(model, batch.to(device)).cpu() for batch in loader]
+    return torch.cat(parts)
+
+
+def _available() -> int:
+    """Memory that the system could give, from /proc/meminfo."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 2**32
