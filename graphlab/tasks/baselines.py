@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from graphlab import progress
+from graphlab.tasks import labels
 
 if TYPE_CHECKING:
     from graphlab.datasets import Dataset
+    from graphlab.tasks.settings import ClassWeights
 
 # The control must not lose for want of steps where a graph model needs few epochs.
 _MLP_EPOCHS = 200
@@ -37,7 +39,9 @@ def features_only(d: Dataset) -> Dataset:
     from graphlab.datasets import Dataset, gather
     from graphlab.graph import Graph
 
-    masks = {name: d.splits[name] for name in ("train", "val", "test") if name in d.splits}
+    masks = {
+        name: d.splits[name] for name in ("train", "val", "test") if name in d.splits
+    }
     held = torch.zeros(d.num_nodes, dtype=torch.bool)
     for mask in masks.values():
         held |= mask if mask.dim() == 1 else mask.any(1)
@@ -46,7 +50,7 @@ def features_only(d: Dataset) -> Dataset:
     return Dataset(
         Graph(edges, num_nodes=len(ids)),
         x=gather(d.x, ids),
-        y=d["y"][ids],
+        y=labels.of("node.fit", d)[ids],
         splits={name: mask[ids] for name, mask in masks.items()},
         meta=d.meta,
     )
@@ -59,7 +63,7 @@ def mlp_scores(
     lr: float,
     weight_decay: float,
     metric: str,
-    class_weights: str | tuple[float, ...] | None,
+    class_weights: ClassWeights,
     device: str,
     run_dir: str | None,
 ) -> list[float]:

@@ -19,11 +19,32 @@ if TYPE_CHECKING:
 Factory = Callable[..., nn.Module]
 
 
-def make(function: str, factory: Factory, in_channels: int, out_channels: int) -> nn.Module:
+def make(function: str, factory: Any, in_channels: int, out_channels: int) -> nn.Module:
     """Make a model: ``factory(in_channels, out_channels)``, or ``factory()`` if it takes none.
 
     Raises:
-        TypeError: a module instead of a factory; no module comes out.
+        TypeError: not a factory, or no module comes out of it.
+    """
+    require_factory(function, factory)
+    try:
+        inspect.signature(factory).bind(in_channels, out_channels)
+    except TypeError:
+        model = factory()
+    except ValueError:  # a callable without a signature
+        model = factory(in_channels, out_channels)
+    else:
+        model = factory(in_channels, out_channels)
+    if not isinstance(model, nn.Module):
+        got = f"a factory of {type(model).__name__}"
+        check.fail(TypeError, function, "model", "make torch.nn.Modules", got)
+    return model
+
+
+def require_factory(function: str, factory: Any) -> None:
+    """Require something that makes modules.
+
+    Raises:
+        TypeError: a module, or not callable.
     """
     if isinstance(factory, nn.Module):
         check.fail(
@@ -37,18 +58,6 @@ def make(function: str, factory: Factory, in_channels: int, out_channels: int) -
     if not callable(factory):
         got = type(factory).__name__
         check.fail(TypeError, function, "model", "be a factory of modules", got)
-    try:
-        inspect.signature(factory).bind(in_channels, out_channels)
-    except TypeError:
-        model = factory()
-    except ValueError:  # a callable without a signature
-        model = factory(in_channels, out_channels)
-    else:
-        model = factory(in_channels, out_channels)
-    if not isinstance(model, nn.Module):
-        got = f"a factory of {type(model).__name__}"
-        check.fail(TypeError, function, "model", "make torch.nn.Modules", got)
-    return model
 
 
 def describe(factory: Factory) -> dict[str, Any]:
@@ -91,9 +100,6 @@ class WholeGraph:
         """[N, F], dense, floating point."""
         if self._dense is None:
             x = self._d.x
-            if x is None:
-                need = "have features"
-                check.fail(ValueError, "node.fit", "d", need, "none", "set d.x")
             if not isinstance(x, Tensor):
                 x = x.gather(torch.arange(self._d.num_nodes))
             self._dense = as_float(x.to(self._device))

@@ -47,7 +47,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], Any]:
     try:
         with safetensors.safe_open(path, "pt") as file:
             skeleton = json.loads((file.metadata() or {})["state"])
-            everything = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            everything = {name: file.get_tensor(name) for name in file.keys()}
         state = _unpack(skeleton, everything)
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         expected = "a checkpoint of graphlab"
@@ -95,7 +95,9 @@ def _unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
     return items if kind == "list" else tuple(items)
 
 
-def load_weights(model: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def load_weights(
+    model: torch.nn.Module, tensors: dict[str, Tensor], path: Path
+) -> None:
     """Put weights into a model.
 
     Raises:

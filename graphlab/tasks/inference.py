@@ -179,7 +179,9 @@ def _by_neighborhoods(
     ids = torch.arange(d.num_nodes) if nodes is None else nodes
     # One hop more than layers: layers that normalise by degree need the degrees of the
     # outermost sources too.
-    loader = NeighborLoader(d, [-1] * (depth + 1), input_nodes=ids, shuffle=False, batch_size=256)
+    loader = NeighborLoader(
+        d, [-1] * (depth + 1), input_nodes=ids, shuffle=False, batch_size=256
+    )
     parts = [calling.batch_pass(model, batch.to(device)).cpu() for batch in loader]
     return torch.cat(parts)
 

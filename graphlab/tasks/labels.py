@@ -14,16 +14,25 @@ if TYPE_CHECKING:
     from graphlab.datasets import Dataset
 
 
+def of(function: str, d: Dataset) -> Tensor:
+    """Return the labels of a data set.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if d.y is None:
+        remedy = "set d.y to [N] class ids or [N, C] zeros and ones"
+        check.fail(ValueError, function, "d", "have labels", "none", remedy)
+    return d.y
+
+
 def num_outputs(function: str, d: Dataset) -> int:
     """Return the outputs that a model needs: classes, or tasks of multi-label data.
 
     Raises:
         ValueError: no labels, or labels that are not classes.
     """
-    y = d.y
-    if y is None:
-        remedy = "set d.y to [N] class ids or [N, C] zeros and ones"
-        check.fail(ValueError, function, "d", "have labels", "none", remedy)
+    y = of(function, d)
     if y.dim() == 1 and y.is_floating_point():
         check.fail(
             ValueError,
@@ -41,8 +50,7 @@ def num_outputs(function: str, d: Dataset) -> int:
 
 def require_labels(function: str, d: Dataset, ids: Tensor, split: str) -> None:
     """Require that every node of a split has a label. O(len(ids))."""
-    assert_y: Tensor = d["y"]
-    y = assert_y[ids]
+    y = of(function, d)[ids]
     missing = y.isnan().flatten(1).any(1) if y.is_floating_point() else y < 0
     missing = missing if missing.dim() == 1 else missing.any(1)
     if bool(missing.any()):

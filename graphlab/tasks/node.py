@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from graphlab import check, files, progress
+from graphlab import check, files
 from graphlab.evaluate import Stamp
 from graphlab.tasks import baselines as controls
 from graphlab.tasks import calling, interrupt, labels, schema, source
@@ -110,6 +110,7 @@ def fit(
     given = locals()
     fields = {name: given[name] for name in FitSettings.model_fields}
     settings = schema.build(FitSettings, fields, "node.fit")
+    calling.require_factory("node.fit", model)
     seeds = _seeds(seeds)
     outputs = _require_sound(d, settings, eval_loader)
     where = torch.device(device)
@@ -125,7 +126,7 @@ def fit(
         "shape": {
             "features": d.num_features,
             "outputs": outputs,
-            "multi_label": d["y"].dim() == 2,
+            "multi_label": labels.of("node.fit", d).dim() == 2,
         },
         "stamp": _stamp(d, settings, eval_loader).to_json(),
         "environment": environment(),
@@ -139,7 +140,16 @@ def fit(
     try:
         with interrupt.listen() as request, own_generators(where):
             job = Job(
-                d, model, loader, whole, settings, where, callbacks, folder, config, request
+                d,
+                model,
+                loader,
+                whole,
+                settings,
+                where,
+                callbacks,
+                folder,
+                config,
+                request,
             )
             for place, seed in enumerate(seeds):
                 finished = None if folder is None else folder.finished(seed)
@@ -180,11 +190,16 @@ def _require_sound(
 ) -> int:
     """Check labels and splits; return the outputs that a model needs."""
     outputs = labels.num_outputs("node.fit", d)
+    if d.x is None:
+        remedy = "set d.x, such as to node embeddings"
+        check.fail(ValueError, "node.fit", "d", "have features", "none", remedy)
     needed = ("train", "val", "test") if settings.read_test else ("train", "val")
     for split in needed:
         if split not in d.splits:
             remedy = "make one with gl.datasets.split_random(d)"
-            check.fail(ValueError, "node.fit", "d", f"have a {split} split", "none", remedy)
+            check.fail(
+                ValueError, "node.fit", "d", f"have a {split} split", "none", remedy
+            )
         for run in range(d.num_runs):
             ids = d.ids(split, run)
             if len(ids) == 0:
@@ -197,9 +212,7 @@ def _require_sound(
     return outputs
 
 
-def _stamp(
-    d: Dataset, settings: FitSettings, eval_loader: EvalLoader | None
-) -> Stamp:
+def _stamp(d: Dataset, settings: FitSettings, eval_loader: EvalLoader | None) -> Stamp:
     sampled = settings.final_inference == "sampled"
     how = "sampled neighbourhoods" if sampled else "exact inference"
     masks = b"".join(
@@ -250,3 +263,5 @@ def _add_mlp(
     )
     for outcome, score in zip(outcomes, scores, strict=True):
         outcome["baselines"]["mlp"] = score
+        if folder is not None:
+            folder.amend(outcome["seed"], outcome)

@@ -160,7 +160,9 @@ class Result:
         if self.run_dir is not None:
             shutil.copyfile(self.run_dir / "metrics.jsonl", path / "metrics.jsonl")
         files.publish_json(path / "config.json", self.config)
-        files.publish_json(path / "result.json", {**self.to_json(), "run_dir": str(path)})
+        files.publish_json(
+            path / "result.json", {**self.to_json(), "run_dir": str(path)}
+        )
         return path
 
     @classmethod

@@ -61,14 +61,9 @@ class RunFolder:
             self._continue(read_json(known))
         files.publish_json(known, self.config)
         self._log = open(self.path / "metrics.jsonl", "ab")
-        self._cut_log()
-
-    @property
-    def continued_from(self) -> str | None:
-        """Commit that began the folder, where it is another than the present one."""
-        return self._earlier
-
-    _earlier: str | None = None
+        # Length of the log at the end of the last finished seed.
+        states = [read_json(p) for p in self.path.glob("seed-*/state.json")]
+        self._kept = max((s["log_bytes"] for s in states), default=0)
 
     def seed(self, seed: int) -> Path:
         """Folder of a seed."""
@@ -89,13 +84,26 @@ class RunFolder:
 
     @property
     def log_bytes(self) -> int:
-        """Length of metrics.jsonl; checkpoints note it, and a resumed run cuts back to it."""
+        """Length of metrics.jsonl, for checkpoints to note."""
         return self._log.tell()
 
-    def cut_log(self, length: int) -> None:
-        """Forget lines that a killed process wrote after its last checkpoint."""
-        self._log.truncate(length)
+    def start_seed(self, log_bytes: int | None) -> None:
+        """Forget lines that a killed process wrote after its last checkpoint.
+
+        Args:
+            log_bytes: Length that the seed's checkpoint noted; None: there is none.
+        """
+        self._log.truncate(self._kept if log_bytes is None else log_bytes)
         self._log.seek(0, os.SEEK_END)
+
+    def end_seed(self, seed: int, outcome: Mapping[str, Any]) -> None:
+        """Note that a seed is finished: it will not run again in this folder."""
+        self._kept = self.log_bytes
+        self.amend(seed, outcome)
+
+    def amend(self, seed: int, outcome: Mapping[str, Any]) -> None:
+        """Write the outcome of a finished seed anew."""
+        files.publish_json(self.seed(seed) / "state.json", outcome)
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -106,7 +114,8 @@ class RunFolder:
         differing = list(_differences(earlier, self.config))
         if differing:
             shown = ", ".join(
-                f"{key} = {old!r} there and {new!r} now" for key, old, new in differing[:3]
+                f"{key} = {old!r} there and {new!r} now"
+                for key, old, new in differing[:3]
             )
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             check.fail(
@@ -128,28 +137,6 @@ class RunFolder:
                 now,
                 "choose another folder",
             )
-        commit = earlier.get("stamp", {}).get("commit", "unknown")
-        if commit != self.config.get("stamp", {}).get("commit", "unknown"):
-            self._earlier = commit
-
-    def _cut_log(self) -> None:
-        """Cut back to the end of the last finished seed; checkpoints lengthen that."""
-        ends = [state["log_bytes"] for state in self._states()]
-        self._keep = max(ends, default=0)
-
-    def _states(self) -> Iterator[dict[str, Any]]:
-        for path in self.path.glob("seed-*/state.json"):
-            yield read_json(path)
-
-    def start_seed(self, log_bytes: int | None) -> None:
-        """Cut the log to a checkpoint's length, or to the end of the last finished seed."""
-        self.cut_log(self._keep if log_bytes is None else log_bytes)
-
-    def end_seed(self, seed: int, state: Mapping[str, Any]) -> None:
-        """Note that a seed is finished; it will not run again in this folder."""
-        self._keep = self.log_bytes
-        whole = {**state, "log_bytes": self._keep}
-        files.publish_json(self.seed(seed) / "state.json", whole)
 
 
 def read_json(path: Path) -> dict[str, Any]:

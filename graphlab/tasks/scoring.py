@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from graphlab import check
 from graphlab.evaluate import metric
-from graphlab.tasks import calling, inference
+from graphlab.tasks import calling, inference, labels
 
 if TYPE_CHECKING:
     from graphlab.datasets import Dataset
@@ -62,7 +62,10 @@ class Scorer:
         make = self._sampled if sampled else self._exact
         logits = make(model, torch.cat(ids)).split([len(i) for i in ids])
         scores = [self._score(*pair) for pair in zip(logits, ids, strict=True)]
-        return {"valid": scores[0], "test": scores[1] if self._test is not None else None}
+        return {
+            "valid": scores[0],
+            "test": scores[1] if self._test is not None else None,
+        }
 
     def constant(self, row: Tensor) -> float | None:
         """Test score of one and the same logits [outputs] for every node."""
@@ -71,7 +74,7 @@ class Scorer:
         return self._score(row.expand(len(self._test), -1), self._test)
 
     def _score(self, logits: Tensor, ids: Tensor) -> float:
-        return self._metric(self._d["y"][ids], logits)
+        return self._metric(labels.of("node.fit", self._d)[ids], logits)
 
     def _exact(self, model: nn.Module, ids: Tensor) -> Tensor:
         if self._whole is not None:

@@ -10,6 +10,8 @@ from graphlab import sizes
 from graphlab.evaluate import METRICS
 from graphlab.tasks.schema import Strict
 
+ClassWeights = Literal["balanced"] | tuple[float, ...] | None
+
 
 class FitSettings(Strict):
     """See :func:`graphlab.tasks.node.fit`, whose keywords these are."""
@@ -20,7 +22,7 @@ class FitSettings(Strict):
     patience: int | None = Field(default=None, ge=1)
     metric: str = "accuracy"
     eval_every: int = Field(default=1, ge=1)
-    class_weights: Literal["balanced"] | tuple[float, ...] | None = None
+    class_weights: ClassWeights = None
     baselines: tuple[Literal["mlp"], ...] = ()
     device: str = "cpu"
     memory: int | str | None = None

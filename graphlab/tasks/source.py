@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from graphlab import check
-from graphlab.tasks import calling
+from graphlab.tasks import calling, labels
 
 if TYPE_CHECKING:
     from graphlab.datasets import Dataset
@@ -46,7 +46,7 @@ class FullBatch:
     ) -> None:
         self._whole = whole
         ids = d.ids("train", run)
-        self._y = d["y"][ids].to(device)
+        self._y = labels.of("node.fit", d)[ids].to(device)
         self._ids = ids.to(device)
 
     def batches(self, epoch: int, skip: int, state: Any) -> Iterator[Any]:
@@ -141,14 +141,13 @@ def make(
     """Return the source of a seed: the full batch, a shared loader, or the seed's own."""
     if loader is None:
         return FullBatch(whole, d, run, device)
-    if callable(loader) and not hasattr(loader, "__iter__"):
-        loader = loader(seed)
-    if not hasattr(loader, "__iter__"):
-        got = type(loader).__name__
+    iterable = loader if isinstance(loader, Iterable) else loader(seed)
+    if not isinstance(iterable, Iterable):
+        got = type(iterable).__name__
         need = "be an iterable of batches, or a function of the seed that makes one"
         check.fail(TypeError, "node.fit", "loader", need, got)
-    if isinstance(loader, Iterator):
-        got = f"the one-pass iterator {type(loader).__name__}"
+    if isinstance(iterable, Iterator):
+        got = f"the one-pass iterator {type(iterable).__name__}"
         need = "be iterable once an epoch"
         check.fail(TypeError, "node.fit", "loader", need, got)
-    return Batches(loader, d, run, device)
+    return Batches(iterable, d, run, device)

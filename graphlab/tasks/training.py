@@ -104,7 +104,7 @@ class Training:
             weight_decay=job.settings.weight_decay,
         )
         wanted = job.settings.class_weights
-        y = d["y"][d.ids("train", run)]
+        y = labels.of("node.fit", d)[d.ids("train", run)]
         self._majority = baselines.majority(y, outputs)
         weights = labels.class_weights("node.fit", wanted, y, outputs)
         self._weights = None if weights is None else weights.to(device)
@@ -174,7 +174,9 @@ class Training:
         """Evaluate, note the best, write the epoch's line."""
         at, settings, job = self._at, self._settings, self._job
         if at.rows == 0:
-            raise ValueError("node.fit: `loader` must give at least one batch, got none")
+            raise ValueError(
+                "node.fit: `loader` must give at least one batch, got none"
+            )
         start = time.perf_counter()
         valid = None
         last = at.epoch + 1 == settings.epochs
@@ -189,16 +191,17 @@ class Training:
                 before = at.loader.get(key, 0)
                 levels = key in _LEVELS
                 at.loader[key] = max(before, number) if levels else before + number
-        record = {
+        eval_seconds = time.perf_counter() - start
+        record: dict[str, Any] = {
             "seed": self._seed,
             "epoch": at.epoch,
             "loss": at.loss_sum / at.rows,
             "valid": valid,
             "seconds": at.epoch_seconds,
-            "eval_seconds": time.perf_counter() - start,
+            "eval_seconds": eval_seconds,
             "loader": stats,
         }
-        at.seconds += record["seconds"] + record["eval_seconds"]
+        at.seconds += at.epoch_seconds + eval_seconds
         at.epoch, at.batch, at.loss_sum, at.rows = at.epoch + 1, 0, 0.0, 0
         at.epoch_seconds = 0.0
         if job.folder is not None:
@@ -217,7 +220,7 @@ class Training:
             checkpoint.write(folder / "best.safetensors", self._best)
         self.model.load_state_dict(self._best)
         start = time.perf_counter()
-        outcome = {
+        outcome: dict[str, Any] = {
             "finished": True,
             "seed": self._seed,
             **self._scorer.final(self.model),
@@ -229,7 +232,10 @@ class Training:
             "baselines": self._baselines(),
         }
         if job.folder is not None:
-            job.folder.log("run", **{k: v for k, v in outcome.items() if k != "finished"})
+            job.folder.log(
+                "run", **{k: v for k, v in outcome.items() if k != "finished"}
+            )
+            outcome["log_bytes"] = job.folder.log_bytes
             job.folder.end_seed(self._seed, outcome)
         for callback in job.callbacks:
             callback.on_run_end(self._seed, outcome)
