@@ -90,10 +90,12 @@ class WholeGraph:
         """Put the whole graph through a model. [N, outputs]."""
         if takes_graph(model):
             sparse = isinstance(self._d.x, SparseColumn)
-            return model(self._d.x if sparse else self.x, self._d.graph)
-        if _takes_features_only(model):
-            return model(self.x)
-        return model(self.x, self.edge_index)
+            out = model(self._d.x if sparse else self.x, self._d.graph)
+        elif _takes_features_only(model):
+            out = model(self.x)
+        else:
+            out = model(self.x, self.edge_index)
+        return _rows(out, self._d.num_nodes)
 
     @property
     def x(self) -> Tensor:
@@ -128,8 +130,10 @@ def batch_pass(model: nn.Module, batch: Any) -> Tensor:
         }
     x = as_float(batch.x)
     if _takes_features_only(model):
-        return model(x)[: batch.batch_size]
-    return model(x, batch.edge_index, **counts)[: batch.batch_size]
+        out = model(x)
+    else:
+        out = model(x, batch.edge_index, **counts)
+    return _rows(out, batch.batch_size)
 
 
 def takes_graph(model: nn.Module) -> bool:
@@ -143,6 +147,15 @@ def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:
 
 def _takes_features_only(model: nn.Module) -> bool:
     return len(_parameters(model)) == 1 and "edge_index" not in _parameters(model)
+
+
+def _rows(out: Any, count: int) -> Tensor:
+    """The first rows of an output, which must have so many."""
+    if not isinstance(out, Tensor) or out.dim() not in (1, 2) or len(out) < count:
+        shape = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        need = f"put out one row for each of {count:,} nodes"
+        check.fail(ValueError, "node.fit", "model", need, f"shape {shape}")
+    return out[:count]
 
 
 def _plain(value: Any) -> Any:

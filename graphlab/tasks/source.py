@@ -141,7 +141,7 @@ def make(
     """Return the source of a seed: the full batch, a shared loader, or the seed's own."""
     if loader is None:
         return FullBatch(whole, d, run, device)
-    iterable = loader if isinstance(loader, Iterable) else loader(seed)
+    iterable: Any = loader if isinstance(loader, Iterable) else loader(seed)
     if not isinstance(iterable, Iterable):
         got = type(iterable).__name__
         need = "be an iterable of batches, or a function of the seed that makes one"
