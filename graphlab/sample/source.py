@@ -22,6 +22,12 @@ def as_dataset(function: str, data: Any) -> Dataset:
     """
     if isinstance(data, Dataset):
         return data
+    # By the name of the class's package: neither library is imported to look.
+    packages = {base.__module__.split(".")[0] for base in type(data).__mro__}
+    if "torch_geometric" in packages:
+        return Dataset.from_pyg(data)
+    if "dgl" in packages:
+        return Dataset.from_dgl(data)
     check.fail(
         TypeError,
         function,
