@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,7 @@ class BuildNative(build_ext):
 
         with ThreadPoolExecutor(compile_jobs()) as pool:
             objects = list(pool.map(compile_one, ext.sources))
+        objects.append(compile_note(torch, command[0], work))
         output = Path(self.get_ext_fullpath(ext.name))
         output.parent.mkdir(parents=True, exist_ok=True)
         link = [os.environ.get("CXX", "g++"), "-shared", *objects, f"-L{torch}/lib"]
@@ -139,6 +141,21 @@ class BuildNative(build_ext):
         fresh = output.with_name(f".{output.name}.tmp")
         subprocess.run([*link, "-o", str(fresh)], cwd=ROOT, check=True)
         os.replace(fresh, output)
+
+
+def compile_note(torch: Path, compiler: str, work: Path) -> str:
+    """Put into the library what it was built with; `graphlab doctor` reads it there."""
+    text = (torch / "version.py").read_text()
+    version = re.search(r"__version__ = '([^']+)'", text)
+    called = subprocess.run([compiler, "--version"], capture_output=True, text=True)
+    name = next(iter(called.stdout.splitlines()), compiler).replace('"', "")
+    note = f"torch {version[1] if version else 'unknown'}, {name}"
+    source = work / "note.c"
+    visible = '__attribute__((visibility("default"), used))'
+    source.write_text(f'{visible} const char graphlab_built_with[] = "{note}";\n')
+    call = [os.environ.get("CXX", "g++"), "-xc", "-fPIC", "-c", str(source), "-o"]
+    subprocess.run([*call, f"{source}.o"], check=True)
+    return f"{source}.o"
 
 
 def cuda_link_flags(torch: Path, work: Path) -> list[str]:

@@ -13,6 +13,8 @@ def test_doctor_tells_what_is_active(capsys):
     assert found["native"]["mode"].startswith("GRAPHLAB_NATIVE=")
     assert found["software"]["torch"] == found["native"]["torch running"]
     assert found["machine"]["cores"] >= 1
+    if found["native"]["cpu"]:
+        assert found["native"]["torch built against"].startswith("torch 2.")
     packages = {row["package"]: row for row in found["optional"]}
     assert packages["pyarrow"]["enables"].startswith("Parquet")
     for row in packages.values():
