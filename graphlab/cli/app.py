@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from graphlab._version import __version__
 from graphlab.cli import bench, doctor, output, report
@@ -15,8 +16,21 @@ from graphlab.cli import bench, doctor, output, report
 _USAGE = 2
 _INTERRUPTED = 130
 
+
+class _Root(typer.core.TyperGroup):
+    """Keeps what an interrupted command says; typer would drop the message."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            output.stopped(str(stop))
+            raise
+
+
 app = typer.Typer(
     name="graphlab",
+    cls=_Root,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",

@@ -13,6 +13,7 @@ from graphlab.report.tables import Table
 
 _stdout: TextIO | None = None
 _resume = ""
+_stopped = ""
 
 
 @contextlib.contextmanager
@@ -64,11 +65,17 @@ def resume_with(command: str) -> None:
     _resume = command
 
 
+def stopped(message: str) -> None:
+    """Remember what an interrupted job said about where it stands."""
+    global _stopped
+    _stopped = message
+
+
 def interrupted() -> str:
     """Return the line for Ctrl-C."""
-    if _resume:
-        return f"interrupted; nothing is lost, go on with: {_resume}"
-    return "interrupted; nothing was left half-written, run the same command again"
+    where = _stopped or "interrupted; nothing was left half-written"
+    go_on = f"go on with: {_resume}" if _resume else "run the same command again"
+    return f"{where}; {go_on}"
 
 
 def columns(

@@ -137,10 +137,10 @@ class RunRecord:
 
     def score(self, part: str) -> Score:
         """Return the score of ``test`` or ``valid``; of finished seeds only."""
-        if part in self.result:
-            return Score.over(self.result[part]["values"])
-        ends = [e for e in self.events if e.get("event") == "run" and part in e]
-        return Score.over(e[part] for e in ends)
+        if self.result:
+            return Score.over((self.result.get(part) or {}).get("values") or ())
+        ends = [e.get(part) for e in self.events if e.get("event") == "run"]
+        return Score.over(value for value in ends if value is not None)
 
     def epochs(self, seed: int) -> list[Mapping[str, Any]]:
         """Epoch lines of a seed in order; a resumed epoch counts once, its last line."""
