@@ -1,0 +1,175 @@
+"""Write the measured tables of README.md and benchmarks/results/TABLES.md from the records.
+
+    python benchmarks/readme_tables.py            write both
+    python benchmarks/readme_tables.py --check    say whether they match, change nothing
+
+README gets one line a benchmark and thread count, its worst case named; TABLES.md has every
+case, those that we lose too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from graphlab.report import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- records:begin -->", "<!-- records:end -->"
+NONE = "No records yet; `graphlab bench` lists what can be measured."
+
+
+def load(results: Path) -> dict[str, list[dict[str, Any]]]:
+    """Records of each benchmark, by name; files of another layout are refused with words."""
+    found = {}
+    for path in sorted(results.glob("*.json")):
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict) or not isinstance(content.get("records"), list):
+            raise ValueError(f"{path}: expected the harness's layout {{schema, name, records}}")
+        found[str(content["name"])] = content["records"]
+    return found
+
+
+def summary(records: dict[str, list[dict[str, Any]]]) -> str:
+    """The README's table: worst, median and best ratio to the best peer, case by case."""
+    rows = []
+    for name, entries in records.items():
+        compared = [r for r in entries if r.get("ratio")]
+        for threads in sorted({r["threads"] for r in compared}):
+            mine = [r for r in compared if r["threads"] == threads]
+            ratios = sorted(r["ratio"] for r in mine)
+            worst = min(mine, key=lambda r: r["ratio"])
+            peers = dict.fromkeys(r["best_peer"] for r in mine)
+            rows.append(
+                (
+                    name,
+                    ", ".join(peers),
+                    str(threads),
+                    str(len(mine)),
+                    f"{ratios[0]:.2f}",
+                    f"{statistics.median(ratios):.2f}",
+                    f"{ratios[-1]:.2f}",
+                    worst["case"],
+                )
+            )
+    if not rows:
+        return NONE
+    columns = (
+        "benchmark",
+        "best peers",
+        "threads",
+        "cases",
+        "worst",
+        "median",
+        "best",
+        "worst case",
+    )
+    table = Table("", columns, rows).markdown()
+    return (
+        f"{table}\n\nThe three figures are the best peer's time over ours, each the median of "
+        "interleaved runs on one machine: above 1 we are faster. Every case, with quartiles "
+        "and versions: [benchmarks/results/TABLES.md](benchmarks/results/TABLES.md)."
+    )
+
+
+def full(records: dict[str, list[dict[str, Any]]]) -> str:
+    """TABLES.md: every case with every contender."""
+    parts = [
+        "# Records\n\nWritten by `python benchmarks/readme_tables.py` from the JSON files here."
+    ]
+    for name, entries in records.items():
+        rows = [row for record in entries for row in _rows(record)]
+        columns = ("case", "contender", "threads", "median", "quartiles", "ratio", "of bound")
+        parts.append(f"## {name}\n\n{Table('', columns, rows).markdown()}\n\n{_made_by(entries)}")
+    return "\n\n".join(parts if records else [*parts, NONE]) + "\n"
+
+
+def _rows(record: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+    facts = ", ".join(f"{key} {value}" for key, value in (record.get("facts") or {}).items())
+    seed = f", seed {record['seed']}" if record.get("seed") else ""
+    for name, taken in record["contenders"].items():
+        ours = name == record["ours"]
+        versions = " ".join(f"{k} {v}" for k, v in (taken.get("versions") or {}).items())
+        bound = record.get("bound")
+        yield (
+            f"{record['case']}{seed}{f' ({facts})' if facts else ''}" if ours else "",
+            f"{name} ({versions})" if versions else name,
+            str(record["threads"]),
+            seconds(taken["median"]),
+            f"{seconds(taken['q1'])} .. {seconds(taken['q3'])}",
+            f"{record['ratio']:.2f}" if ours and record.get("ratio") else "",
+            f"{100 * bound['share']:.0f} %" if ours and bound else "",
+        )
+
+
+def _made_by(entries: list[dict[str, Any]]) -> str:
+    keys = ("commit", "cpu", "torch", "native")
+    made = [e.get("machine") or {} for e in entries]
+    lines = dict.fromkeys(
+        ", ".join(
+            [f"{key} {str(m.get(key, '?'))[:40]}" for key in keys]
+            + (["with uncommitted changes"] if m.get("dirty") else [])
+        )
+        for m in made
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def seconds(value: float) -> str:
+    """Write a time with three figures.
+
+    Example:
+        >>> seconds(0.00123)
+        '1.23 ms'
+    """
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value / 1e-9:.3g} ns"
+
+
+def between(text: str, filling: str, path: Path) -> str:
+    """Replace what stands between the markers."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"{path}: expected {BEGIN} and {END} once each")
+    head, rest = text.split(BEGIN)
+    return f"{head}{BEGIN}\n{filling}\n{END}{rest.split(END)[1]}"
+
+
+def wanted(root: Path) -> dict[Path, str]:
+    """What the two files should hold."""
+    records = load(root / "benchmarks" / "results")
+    readme = root / "README.md"
+    return {
+        readme: between(readme.read_text(), summary(records), readme),
+        root / "benchmarks" / "results" / "TABLES.md": full(records),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--root", type=Path, default=ROOT)
+    chosen = parser.parse_args(arguments)
+    different = [
+        (path, text)
+        for path, text in wanted(chosen.root).items()
+        if not path.is_file() or path.read_text() != text
+    ]
+    for path, text in different:
+        if chosen.check:
+            print(f"{path} differs; run python benchmarks/readme_tables.py", file=sys.stderr)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            print(f"written: {path}")
+    return 1 if different and chosen.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = importlib.util.spec_from_file_location(
+    "readme_tables", ROOT / "benchmarks" / "readme_tables.py"
+)
+assert SPEC is not None
+assert SPEC.loader is not None
+readme_tables = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(readme_tables)
+
+
+def record(case, ratio, *, threads=2, seed=0):
+    times = {"q1": 0.9e-3, "median": 1e-3, "q3": 1.1e-3, "repeats": 20}
+    return {
+        "case": case,
+        "seed": seed,
+        "threads": threads,
+        "facts": {"width": 64},
+        "ours": "graphlab",
+        "agreement": "checked",
+        "contenders": {
+            "graphlab": {**times, "versions": {}, "notes": {}},
+            "scipy": {**times, "median": ratio * 1e-3, "versions": {"scipy": "1.15"}},
+        },
+        "ratio": ratio,
+        "best_peer": "scipy",
+        "bound": {"share": 0.5},
+        "machine": {"commit": "0123abc", "cpu": "a cpu", "torch": "2.13", "dirty": True},
+    }
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    text = f"# Title\n\n{readme_tables.BEGIN}\n{readme_tables.END}\n\nThe end.\n"
+    (tmp_path / "README.md").write_text(text)
+    return tmp_path
+
+
+def put(checkout, name, records):
+    content = {"schema": 1, "name": name, "records": records}
+    path = checkout / "benchmarks" / "results" / f"{name}.json"
+    path.write_text(json.dumps(content))
+
+
+def test_readme_and_tables_match_the_records():
+    assert readme_tables.main(["--check"]) == 0, "run python benchmarks/readme_tables.py"
+
+
+def test_without_records_it_says_so(checkout):
+    assert readme_tables.main(["--root", str(checkout)]) == 0
+    text = (checkout / "README.md").read_text()
+    assert "No records yet" in text
+    assert text.startswith("# Title")
+    assert text.endswith("The end.\n")
+
+
+def test_the_worst_case_stays_in_the_table(checkout):
+    cases = [record("slow", 0.8), record("fast", 3.0), record("other", 2.0)]
+    put(checkout, "spmm", [*cases, record("one thread", 1.5, threads=1)])
+    root = ["--root", str(checkout)]
+    assert readme_tables.main([*root, "--check"]) == 1
+    assert readme_tables.main(root) == 0
+    assert readme_tables.main([*root, "--check"]) == 0
+    text = (checkout / "README.md").read_text()
+    assert "| spmm | scipy | 2 | 3 | 0.80 | 2.00 | 3.00 | slow |" in text
+    assert "| spmm | scipy | 1 | 1 | 1.50 | 1.50 | 1.50 | one thread |" in text
+    tables = (checkout / "benchmarks" / "results" / "TABLES.md").read_text()
+    assert "| slow (width 64) | graphlab | 2 | 1 ms | 900 us .. 1.1 ms | 0.80 | 50 % |" in tables
+    assert "scipy (scipy 1.15) | 2 | 800 us" in tables
+    assert "commit 0123abc, cpu a cpu, torch 2.13, native ?, with uncommitted changes" in tables
+
+
+def test_a_second_run_changes_nothing(checkout):
+    put(checkout, "spmm", [record("a", 1.0, seed=3)])
+    root = ["--root", str(checkout)]
+    readme_tables.main(root)
+    first = (checkout / "README.md").read_text()
+    readme_tables.main(root)
+    assert (checkout / "README.md").read_text() == first
+
+
+def test_other_layouts_and_missing_markers_are_named(checkout):
+    path = checkout / "benchmarks" / "results" / "odd.json"
+    path.write_text("[]")
+    with pytest.raises(ValueError, match=r"odd.json: expected the harness's layout"):
+        readme_tables.main(["--root", str(checkout)])
+    path.unlink()
+    (checkout / "README.md").write_text("no markers")
+    with pytest.raises(ValueError, match="once each"):
+        readme_tables.main(["--root", str(checkout)])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(2.0, "2 s"), (0.0015, "1.5 ms"), (2e-6, "2 us"), (3e-9, "3 ns")]
+)
+def test_seconds(value, text):
+    assert readme_tables.seconds(value) == text
