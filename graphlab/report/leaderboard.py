@@ -171,7 +171,7 @@ def _check_runs(run: RunRecord, dataset: str) -> None:
 
 
 def _check_validation(run: RunRecord, dataset: str) -> None:
-    trained_on = run.stamp.get("trained_on", "train")
+    trained_on = run.config.get("trained_on", "train")
     parts = [trained_on] if isinstance(trained_on, str) else list(trained_on)
     if parts != ["train"] and dataset not in _VALIDATION_ALLOWED:
         raise _refuse(

@@ -123,8 +123,8 @@ def check_comparable(runs: Sequence[RunRecord]) -> None:
 
 def comparable(run: RunRecord) -> tuple[str, ...]:
     """The part of a run's stamp that makes scores comparable."""
-    parts = (str(run.stamp.get(key, "")) for key in ("dataset", "split", "protocol"))
-    return (*parts, run.metric)
+    keys = ("dataset", "split", "masks", "protocol")
+    return (*(str(run.stamp.get(key, "")) for key in keys), run.metric)
 
 
 def _words(key: Iterable[str]) -> str:
@@ -136,6 +136,34 @@ def _baselines(runs: Sequence[RunRecord]) -> dict[str, Mapping[str, Any]]:
     for run in runs:
         found.update(run.result.get("baselines") or {})
     return found
+
+
+def summary(runs: Sequence[RunRecord], title: str = "Summary") -> Table:
+    """One row a run with all that matters at a glance: score, speed, bytes, memory."""
+    check_comparable(runs)
+    rows = []
+    for run in runs:
+        loader = run.loader()
+        read = stall = peak = budget = "-"
+        if loader is not None:
+            read = show(loader.device_bytes / loader.epochs)
+            stall = f"{100 * loader.stall_share:.1f} %"
+            peak = show(loader.peak_memory_bytes)
+            declared = loader.declared_memory_bytes
+            kept = "kept" if loader.kept else "EXCEEDED"
+            budget = f"{show(declared)}, {kept}" if declared else "-"
+        score, time = run.score("test").show(), span(run.seconds_per_epoch())
+        rows.append((run.label, score, time, read, stall, peak, budget))
+    columns = (
+        "run",
+        f"test {runs[0].metric} (%)",
+        "time an epoch",
+        "read an epoch",
+        "stall share",
+        "peak memory",
+        "budget",
+    )
+    return Table(title, columns, rows)
 
 
 def seeds(run: RunRecord) -> Table:

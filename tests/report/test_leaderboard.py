@@ -96,7 +96,7 @@ def nine(values):
         ({"dataset": "cora"}, "must be about an OGB dataset .* got 'cora'"),
         ({"result": {"stamp": {"split": "random"}}}, "must use the official split"),
         (
-            {"result": {"stamp": {"trained_on": ["train", "valid"]}}},
+            {"config": {"trained_on": ["train", "valid"]}},
             "must train on training labels only, got labels of train and valid",
         ),
         (
@@ -120,8 +120,7 @@ def test_what_the_rules_refuse_is_refused(ten_runs, change, message):
 
 
 def test_collab_may_train_on_validation_edges(ten_runs):
-    stamp = {"trained_on": ["train", "valid"]}
-    folder = ten_runs(dataset="ogbl-collab", result={"stamp": stamp})
+    folder = ten_runs(dataset="ogbl-collab", config={"trained_on": ["train", "valid"]})
     assert report.ogb(folder).fields["Dataset"] == "ogbl-collab"
 
 
