@@ -1,7 +1,7 @@
 """Write the measured tables of README.md and benchmarks/results/TABLES.md from the records.
 
-    python benchmarks/readme_tables.py            write both
-    python benchmarks/readme_tables.py --check    say whether they match, change nothing
+    python -m benchmarks.readme_tables            write both
+    python -m benchmarks.readme_tables --check    say whether they match, change nothing
 
 README gets one line a benchmark and thread count, its worst case named; TABLES.md has every
 case, those that we lose too.
@@ -29,8 +29,12 @@ def load(results: Path) -> dict[str, list[dict[str, Any]]]:
     found = {}
     for path in sorted(results.glob("*.json")):
         content = json.loads(path.read_text())
-        if not isinstance(content, dict) or not isinstance(content.get("records"), list):
-            raise ValueError(f"{path}: expected the harness's layout {{schema, name, records}}")
+        if not isinstance(content, dict) or not isinstance(
+            content.get("records"), list
+        ):
+            raise ValueError(
+                f"{path}: expected the harness's layout {{schema, name, records}}"
+            )
         found[str(content["name"])] = content["records"]
     return found
 
@@ -80,21 +84,35 @@ def summary(records: dict[str, list[dict[str, Any]]]) -> str:
 def full(records: dict[str, list[dict[str, Any]]]) -> str:
     """TABLES.md: every case with every contender."""
     parts = [
-        "# Records\n\nWritten by `python benchmarks/readme_tables.py` from the JSON files here."
+        "# Records\n\nWritten by `python -m benchmarks.readme_tables` from the JSON files here."
     ]
     for name, entries in records.items():
         rows = [row for record in entries for row in _rows(record)]
-        columns = ("case", "contender", "threads", "median", "quartiles", "ratio", "of bound")
-        parts.append(f"## {name}\n\n{Table('', columns, rows).markdown()}\n\n{_made_by(entries)}")
+        columns = (
+            "case",
+            "contender",
+            "threads",
+            "median",
+            "quartiles",
+            "ratio",
+            "of bound",
+        )
+        parts.append(
+            f"## {name}\n\n{Table('', columns, rows).markdown()}\n\n{_made_by(entries)}"
+        )
     return "\n\n".join(parts if records else [*parts, NONE]) + "\n"
 
 
 def _rows(record: dict[str, Any]) -> Iterable[tuple[str, ...]]:
-    facts = ", ".join(f"{key} {value}" for key, value in (record.get("facts") or {}).items())
+    facts = ", ".join(
+        f"{key} {value}" for key, value in (record.get("facts") or {}).items()
+    )
     seed = f", seed {record['seed']}" if record.get("seed") else ""
     for name, taken in record["contenders"].items():
         ours = name == record["ours"]
-        versions = " ".join(f"{k} {v}" for k, v in (taken.get("versions") or {}).items())
+        versions = " ".join(
+            f"{k} {v}" for k, v in (taken.get("versions") or {}).items()
+        )
         bound = record.get("bound")
         yield (
             f"{record['case']}{seed}{f' ({facts})' if facts else ''}" if ours else "",
@@ -163,7 +181,10 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     for path, text in different:
         if chosen.check:
-            print(f"{path} differs; run python benchmarks/readme_tables.py", file=sys.stderr)
+            print(
+                f"{path} differs; run python -m benchmarks.readme_tables",
+                file=sys.stderr,
+            )
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)

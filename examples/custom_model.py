@@ -35,13 +35,19 @@ class GatedSum(nn.Module):
         return x
 
 
-d = gl.datasets.generate("sbm", num_nodes=2000, num_edges=16_000, num_features=16, seed=0)
+d = gl.datasets.generate(
+    "sbm", num_nodes=2000, num_edges=16_000, num_features=16, seed=0
+)
 d = gl.datasets.split_random(d, train=0.6, val=0.2, runs=2, seed=0)
 folder = tempfile.mkdtemp()
 
 # The whole graph at once, two seeds; `partial` sets arguments of the model.
 result = gl.tasks.node.fit(
-    d, partial(GatedSum, hidden=16), seeds=range(2), epochs=20, run_dir=f"{folder}/gated"
+    d,
+    partial(GatedSum, hidden=16),
+    seeds=range(2),
+    epochs=20,
+    run_dir=f"{folder}/gated",
 )
 # The honest control beside it: the same features without the graph.
 control = gl.tasks.node.fit(

@@ -63,5 +63,7 @@ result = gl.tasks.node.fit(
 print(f"test accuracy {result.test}")
 person = int(d.ids("test")[0])
 says = kinds[int(result.predict(d)[person].argmax())]
-print(f"{graph.node_names[person]} is in a {says} ({kind_of[graph.node_names[person]]} in truth)")
+print(
+    f"{graph.node_names[person]} is in a {says} ({kind_of[graph.node_names[person]]} in truth)"
+)
 print(f"report: {gl.report.html(result, folder / 'report.html')}")

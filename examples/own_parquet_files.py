@@ -27,7 +27,9 @@ members = np.argsort(label, kind="stable")
 first = np.searchsorted(label[members], np.arange(9))
 inside = rng.integers(first[label[source]], first[label[source] + 1])
 target = np.where(
-    rng.random(num_edges) < 0.8, members[inside], rng.integers(num_nodes, size=num_edges)
+    rng.random(num_edges) < 0.8,
+    members[inside],
+    rng.integers(num_nodes, size=num_edges),
 )
 x = rng.normal(size=(num_nodes, 64)).astype(np.float32)
 x[np.arange(num_nodes), label] += 1.0

@@ -17,7 +17,8 @@ pairs = torch.randint(600, (2, 20_000), generator=generator)
 near = y[pairs[0]] == y[pairs[1]]
 kept = near | (torch.rand(20_000, generator=generator) < 0.1)
 data = Data(
-    x=torch.randn(600, 16, generator=generator) + 0.5 * torch.nn.functional.one_hot(y, 16),
+    x=torch.randn(600, 16, generator=generator)
+    + 0.5 * torch.nn.functional.one_hot(y, 16),
     edge_index=pairs[:, kept],
     y=y,
 )
@@ -38,8 +39,13 @@ for epoch in range(3):
     print(f"epoch {epoch}: loss {loss.item():.3f}")
 
 # 2. Or hand both to graphlab: splits, seeds, early stopping, a run folder, a report.
-d = gl.datasets.split_random(gl.Dataset.from_pyg(data), train=0.6, val=0.2, runs=3, seed=0)
+d = gl.datasets.split_random(
+    gl.Dataset.from_pyg(data), train=0.6, val=0.2, runs=3, seed=0
+)
 result = gl.tasks.node.fit(
-    d, lambda i, o: GraphSAGE(i, 32, num_layers=2, out_channels=o), seeds=range(3), epochs=30
+    d,
+    lambda i, o: GraphSAGE(i, 32, num_layers=2, out_channels=o),
+    seeds=range(3),
+    epochs=30,
 )
 print(f"test accuracy {result.test}")

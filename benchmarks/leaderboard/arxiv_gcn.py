@@ -19,8 +19,7 @@ def main() -> None:
     args = arguments(
         __doc__, epochs=500, hidden_channels=256, num_layers=3, dropout=0.5, lr=0.01
     )
-    d = gl.datasets.load("ogbn-arxiv", args.root)
-    d.graph = d.graph.to_undirected()
+    d = gl.datasets.load("ogbn-arxiv", args.root, undirected=True)
     model = partial(
         gl.models.GCN,
         hidden_channels=args.hidden_channels,

@@ -11,10 +11,16 @@ import graphlab as gl
 def arguments(text: str, **defaults: int | float) -> argparse.Namespace:
     """Parse ``--root --runs --out`` and one option for each default."""
     parser = argparse.ArgumentParser(description=text)
-    parser.add_argument("--root", help="folder of OGB's raw folders; default: GRAPHLAB_DATA")
+    parser.add_argument(
+        "--root", help="folder of OGB's raw folders; default: GRAPHLAB_DATA"
+    )
     parser.add_argument("--runs", type=int, default=10, help="seeds 0 .. runs - 1")
-    parser.add_argument("--out", default="runs/leaderboard", help="where runs and sheets go")
-    parser.add_argument("--threads", type=int, help="threads of torch; default: its own choice")
+    parser.add_argument(
+        "--out", default="runs/leaderboard", help="where runs and sheets go"
+    )
+    parser.add_argument(
+        "--threads", type=int, help="threads of torch; default: its own choice"
+    )
     for name, value in defaults.items():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=type(value), default=value, help="%(default)s")

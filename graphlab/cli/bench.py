@@ -53,7 +53,7 @@ def bench(
             output.emit({"folder": str(root), "benchmarks": rows})
         else:
             output.show(
-                output.columns(rows, "Benchmarks", ["name", "record", "commit"])
+                output.columns(rows, "Benchmarks", ["name", "record", "cases", "commits"])
             )
         return
     unknown = [name for name in names if name not in found]
@@ -66,7 +66,7 @@ def bench(
     for name in names:
         output.resume_with(f"graphlab bench {' '.join(names[names.index(name) :])}")
         # Its own process: a benchmark sets thread counts and memory limits.
-        command = [sys.executable, str(found[name])]
+        command = [sys.executable, "-m", f"benchmarks.{name.replace('/', '.')}"]
         codes[name] = subprocess.run(
             command, cwd=root.parent, stdout=sys.stderr
         ).returncode
@@ -92,13 +92,15 @@ def _find(folder: Path | None) -> Path:
 
 
 def _record(root: Path, name: str) -> dict[str, Any]:
-    """What is known of a benchmark's record: its file and the commit that made it."""
-    stem = name.partition("/")[2]
-    for path in (
-        root / "results" / f"{name.replace('/', '_')}.json",
-        root / "results" / f"{stem}.json",
-    ):
-        if path.is_file():
-            commit = json.loads(path.read_text()).get("commit", "")
-            return {"name": name, "record": path.name, "commit": commit}
-    return {"name": name, "record": None, "commit": None}
+    """What is known of a benchmark's record: its file, its cases, the commits behind them."""
+    path = root / "results" / f"{name.partition('/')[2]}.json"
+    if not path.is_file():
+        return {"name": name, "record": None, "cases": 0, "commits": None}
+    entries = json.loads(path.read_text())["records"]
+    commits = dict.fromkeys(e["machine"]["commit"][:12] for e in entries)
+    return {
+        "name": name,
+        "record": path.name,
+        "cases": len(entries),
+        "commits": " ".join(commits),
+    }

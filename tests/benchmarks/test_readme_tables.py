@@ -32,7 +32,12 @@ def record(case, ratio, *, threads=2, seed=0):
         "ratio": ratio,
         "best_peer": "scipy",
         "bound": {"share": 0.5},
-        "machine": {"commit": "0123abc", "cpu": "a cpu", "torch": "2.13", "dirty": True},
+        "machine": {
+            "commit": "0123abc",
+            "cpu": "a cpu",
+            "torch": "2.13",
+            "dirty": True,
+        },
     }
 
 
@@ -51,7 +56,9 @@ def put(checkout, name, records):
 
 
 def test_readme_and_tables_match_the_records():
-    assert readme_tables.main(["--check"]) == 0, "run python benchmarks/readme_tables.py"
+    assert readme_tables.main(["--check"]) == 0, (
+        "run python -m benchmarks.readme_tables"
+    )
 
 
 def test_without_records_it_says_so(checkout):
@@ -73,9 +80,15 @@ def test_the_worst_case_stays_in_the_table(checkout):
     assert "| spmm | scipy | 2 | 3 | 0.80 | 2.00 | 3.00 | slow |" in text
     assert "| spmm | scipy | 1 | 1 | 1.50 | 1.50 | 1.50 | one thread |" in text
     tables = (checkout / "benchmarks" / "results" / "TABLES.md").read_text()
-    assert "| slow (width 64) | graphlab | 2 | 1 ms | 900 us .. 1.1 ms | 0.80 | 50 % |" in tables
+    assert (
+        "| slow (width 64) | graphlab | 2 | 1 ms | 900 us .. 1.1 ms | 0.80 | 50 % |"
+        in tables
+    )
     assert "scipy (scipy 1.15) | 2 | 800 us" in tables
-    assert "commit 0123abc, cpu a cpu, torch 2.13, native ?, with uncommitted changes" in tables
+    assert (
+        "commit 0123abc, cpu a cpu, torch 2.13, native ?, with uncommitted changes"
+        in tables
+    )
 
 
 def test_a_second_run_changes_nothing(checkout):
@@ -99,7 +112,8 @@ def test_other_layouts_and_missing_markers_are_named(checkout):
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(2.0, "2 s"), (0.0015, "1.5 ms"), (2e-6, "2 us"), (3e-9, "3 ns")]
+    ("value", "text"),
+    [(2.0, "2 s"), (0.0015, "1.5 ms"), (2e-6, "2 us"), (3e-9, "3 ns")],
 )
 def test_seconds(value, text):
     assert readme_tables.seconds(value) == text

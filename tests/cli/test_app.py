@@ -132,7 +132,9 @@ def test_ctrl_c_is_130_and_says_how_to_go_on():
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    expected = "interrupted; nothing was left half-written; go on with: graphlab slow --resume"
+    expected = (
+        "interrupted; nothing was left half-written; go on with: graphlab slow --resume"
+    )
     assert err.strip() == expected
 
 
@@ -145,7 +147,10 @@ def test_an_interrupted_job_says_where_it_stands(monkeypatch, capsys):
     monkeypatch.setattr(output, "_stopped", "")
     assert main(["stops"]) == 130
     app.app.registered_commands.pop()
-    assert capsys.readouterr().err.strip() == "stopped at epoch 3; run the same command again"
+    assert (
+        capsys.readouterr().err.strip()
+        == "stopped at epoch 3; run the same command again"
+    )
 
 
 def test_json_is_alone_on_stdout(capsys):

@@ -14,7 +14,8 @@ def checkout(tmp_path):
     (root / "results").mkdir()
     (root / "ops" / "good.py").write_text("print('measured')\n")
     (root / "ops" / "bad.py").write_text("raise SystemExit(3)\n")
-    (root / "results" / "ops_good.json").write_text('{"commit": "0123abc"}')
+    record = '{"records": [{"machine": {"commit": "0123abc"}}]}'
+    (root / "results" / "good.json").write_text(record)
     return root
 
 
@@ -22,8 +23,8 @@ def test_lists_benchmarks_with_their_records(checkout, capsys):
     assert main(["bench", "--folder", str(checkout), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["benchmarks"]
     assert rows == [
-        {"name": "ops/bad", "record": None, "commit": None},
-        {"name": "ops/good", "record": "ops_good.json", "commit": "0123abc"},
+        {"name": "ops/bad", "record": None, "cases": 0, "commits": None},
+        {"name": "ops/good", "record": "good.json", "cases": 1, "commits": "0123abc"},
     ]
     assert main(["bench", "--folder", str(checkout)]) == 0
     assert "ops/good" in capsys.readouterr().out
