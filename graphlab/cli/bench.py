@@ -53,7 +53,9 @@ def bench(
             output.emit({"folder": str(root), "benchmarks": rows})
         else:
             output.show(
-                output.columns(rows, "Benchmarks", ["name", "record", "cases", "commits"])
+                output.columns(
+                    rows, "Benchmarks", ["name", "record", "cases", "commits"]
+                )
             )
         return
     unknown = [name for name in names if name not in found]
