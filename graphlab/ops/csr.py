@@ -8,6 +8,7 @@ from torch import Tensor
 from graphlab import check
 from graphlab.ops.registry import declare
 from graphlab.ops.twins.csr import index_dtype
+from graphlab.ops.twins.segment import owners
 
 declare(
     "csr_build(Tensor row, Tensor col, int num_rows, int num_cols)"
@@ -77,3 +78,36 @@ def csr_build(
         check.ids_in_range(name, "row", row, num_rows)
         check.ids_in_range(name, "col", col, num_cols)
         raise
+
+
+def csr_transpose(
+    ptr: Tensor, idx: Tensor, num_cols: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Transpose compressed rows, keeping where each entry came from.
+
+    Args:
+        ptr: [rows + 1], int64; starts at 0, ends at ``edges``, never falls.
+        idx: [edges], int32 or int64.
+        num_cols: Number of columns, the rows of the result.
+
+    Returns:
+        ``(t_ptr, t_idx, t_perm)``: compressed rows of the transpose; entry ``p`` of it is
+        entry ``t_perm[p]`` of ``idx``. What :func:`spmm` takes as ``transpose``.
+
+    Raises:
+        TypeError, ValueError, IndexError: as :func:`csr_build`.
+
+    Cost:
+        One :func:`csr_build`, and a row id for each edge beside it.
+
+    Example:
+        >>> ptr, idx = torch.tensor([0, 2, 3]), torch.tensor([0, 2, 2])
+        >>> [part.tolist() for part in csr_transpose(ptr, idx, 3)]
+        [[0, 1, 1, 3], [0, 0, 1], [0, 1, 2]]
+    """
+    name = "csr_transpose"
+    check.tensor(name, "idx", idx, dtypes=check.INDEX_DTYPES, ndim=1)
+    check.offsets(name, "ptr", ptr, end=idx.shape[0])
+    check.same_device(name, ("idx", idx), ptr=ptr)
+    row = owners(ptr, idx.shape[0]).to(idx.dtype)
+    return csr_build(idx, row, num_cols, ptr.shape[0] - 1)

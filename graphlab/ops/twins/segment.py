@@ -6,10 +6,13 @@ import torch
 from torch import Tensor
 
 
-def owners(ptr: Tensor) -> Tensor:
-    """The segment of each row: ``[0, 0, 2]`` for ``ptr = [0, 2, 2, 3]``."""
+def owners(ptr: Tensor, rows: int | None = None) -> Tensor:
+    """The segment of each row: ``[0, 0, 2]`` for ``ptr = [0, 2, 2, 3]``.
+
+    ``rows`` is ``ptr[-1]``; given, it need not be read, and tracing knows the shape.
+    """
     segments = torch.arange(ptr.numel() - 1, device=ptr.device)
-    return torch.repeat_interleave(segments, ptr.diff())
+    return torch.repeat_interleave(segments, ptr.diff(), output_size=rows)
 
 
 def segment_reduce(src: Tensor, ptr: Tensor, reduce: str) -> tuple[Tensor, Tensor]:
