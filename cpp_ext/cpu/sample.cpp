@@ -39,7 +39,7 @@ struct Scratch {
   DenseMap dense;
   HashMap hash;
   PickSet picks;
-  std::vector<int64_t> node, tree, begin, edge_begin, kept, row, col, position, weight;
+  std::vector<int64_t> node, tree, begin, edge_begin, kept, row, col, e_id, weight;
   std::vector<uint32_t> degree;
 
   void trim() {
@@ -52,7 +52,7 @@ struct Scratch {
     degree.clear(), degree.shrink_to_fit();
   }
   std::vector<std::vector<int64_t>*> vectors() {
-    return {&node, &tree, &begin, &edge_begin, &kept, &row, &col, &position, &weight};
+    return {&node, &tree, &begin, &edge_begin, &kept, &row, &col, &e_id, &weight};
   }
 };
 
@@ -65,15 +65,19 @@ struct Graph {
   const int64_t* ptr;
   const void* idx;
   int64_t num_nodes, num_edges;
+  // At most one of the two; without any an edge's id is its position.
+  const int32_t* short_id;
+  const int64_t* long_id;
   const int32_t* threshold;
   const int32_t* alias;
 };
 
-// Where the edges of one hop go: row, col (local) and position in `idx`.
+// Where the edges of one hop go: row, col (local), and the position in `idx`, which
+// gather() turns into the id.
 struct Edges {
   int64_t* row;
   int64_t* col;
-  int64_t* position;
+  int64_t* e_id;
 };
 
 template <typename Idx, typename Map, bool kDisjoint>
@@ -194,9 +198,11 @@ class Sampler {
 
   int64_t draw(int64_t lo, int64_t hi, int64_t edges, const Edges& out) {
     for (int64_t i = lo; i < hi; ++i) {
-      const int64_t got = draw_row(i, out.position + edges);
+      const int64_t got = draw_row(i, out.e_id + edges);
       for (int64_t e = edges; e < edges + got; ++e) {
-        __builtin_prefetch(idx_ + out.position[e]);
+        __builtin_prefetch(idx_ + out.e_id[e]);
+        if (g_.short_id != nullptr) __builtin_prefetch(g_.short_id + out.e_id[e]);
+        if (g_.long_id != nullptr) __builtin_prefetch(g_.long_id + out.e_id[e]);
         out.col[e] = first_ + i;
       }
       edges += got;
@@ -245,12 +251,17 @@ class Sampler {
   void gather(int64_t lo, int64_t hi, const Edges& out) {
     bool bad = false;
     for (int64_t e = lo; e < hi; ++e) {
-      const int64_t source = static_cast<int64_t>(idx_[out.position[e]]);
+      const int64_t source = static_cast<int64_t>(idx_[out.e_id[e]]);
       bad |= static_cast<uint64_t>(source) >= static_cast<uint64_t>(g_.num_nodes);
       out.row[e] = source;
       map_.prefetch(key_of(source, kDisjoint ? m_.tree[out.col[e]] : 0));
     }
     GL_CHECK(!bad, "`idx` must hold node ids");
+    if (g_.short_id != nullptr) {
+      for (int64_t e = lo; e < hi; ++e) out.e_id[e] = g_.short_id[out.e_id[e]];
+    } else if (g_.long_id != nullptr) {
+      for (int64_t e = lo; e < hi; ++e) out.e_id[e] = g_.long_id[out.e_id[e]];
+    }
   }
 
   void relabel(int64_t lo, int64_t hi, const Edges& out) {
@@ -291,17 +302,8 @@ Tensor first_of(const Tensor& t, int64_t size) {
                            : torch::stable::narrow(const_cast<Tensor&>(t), 0, 0, size);
 }
 
-template <typename Id>
-void replace_by_ids(int64_t* position, int64_t count, const Id* id) {
-  for (int64_t e = 0; e < count; ++e) {
-    if (e + kAhead < count) __builtin_prefetch(id + position[e + kAhead]);
-    position[e] = static_cast<int64_t>(id[position[e]]);
-  }
-}
-
 template <typename Idx, typename Map, bool kDisjoint>
-Outputs sample(const Graph& graph, Map& map, const Tensor& ptr,
-               const std::optional<Tensor>& edge_id, const Tensor& seeds,
+Outputs sample(const Graph& graph, Map& map, const Tensor& ptr, const Tensor& seeds,
                const std::vector<int64_t>& fanouts, Draw how, uint64_t key) {
   Scratch& memory = scratch();
   Sampler<Idx, Map, kDisjoint> sampler(graph, memory, map);
@@ -327,13 +329,13 @@ Outputs sample(const Graph& graph, Map& map, const Tensor& ptr,
   for (int64_t h = 0; h < hops; ++h) {
     bound = sampler.plan(first, fanouts[h], how, fold(key, h));
     if (h + 1 == hops) break;
-    for (auto* v : {&memory.row, &memory.col, &memory.position}) {
+    for (auto* v : {&memory.row, &memory.col, &memory.e_id}) {
       if (static_cast<int64_t>(v->size()) < total + bound) v->resize(total + bound);
     }
     first = sampler.num_nodes();
     edges_at[h] =
         sampler.run(bound, {memory.row.data() + total, memory.col.data() + total,
-                            memory.position.data() + total});
+                            memory.e_id.data() + total});
     total += edges_at[h];
     nodes_at[h + 1] = sampler.num_nodes() - first;
   }
@@ -343,7 +345,7 @@ Outputs sample(const Graph& graph, Map& map, const Tensor& ptr,
                     e_id.mutable_data_ptr<int64_t>()};
   std::copy(memory.row.data(), memory.row.data() + total, out[0]);
   std::copy(memory.col.data(), memory.col.data() + total, out[1]);
-  std::copy(memory.position.data(), memory.position.data() + total, out[2]);
+  std::copy(memory.e_id.data(), memory.e_id.data() + total, out[2]);
   if (hops > 0) {
     first = sampler.num_nodes();
     edges_at[hops - 1] =
@@ -351,12 +353,6 @@ Outputs sample(const Graph& graph, Map& map, const Tensor& ptr,
     total += edges_at[hops - 1];
     nodes_at[hops] = sampler.num_nodes() - first;
   }
-  if (edge_id.has_value() && edge_id->scalar_type() == ScalarType::Int) {
-    replace_by_ids(out[2], total, edge_id->const_data_ptr<int32_t>());
-  } else if (edge_id.has_value()) {
-    replace_by_ids(out[2], total, edge_id->const_data_ptr<int64_t>());
-  }
-
   const int64_t count = sampler.num_nodes();
   Tensor n_id = fresh(ptr, count), batch = fresh(ptr, kDisjoint ? count : 0);
   std::copy_n(memory.node.data(), count, n_id.mutable_data_ptr<int64_t>());
@@ -374,23 +370,23 @@ Outputs sample(const Graph& graph, Map& map, const Tensor& ptr,
 
 template <typename Idx>
 Outputs sample_as(const Graph& graph, bool disjoint, const Tensor& ptr,
-                  const std::optional<Tensor>& edge_id, const Tensor& seeds,
-                  const std::vector<int64_t>& fanouts, Draw how, uint64_t key) {
+                  const Tensor& seeds, const std::vector<int64_t>& fanouts, Draw how,
+                  uint64_t key) {
   Scratch& memory = scratch();
   struct Trim {
     Scratch& memory;
     ~Trim() { memory.trim(); }
   } trim{memory};
   if (disjoint) {
-    return sample<Idx, HashMap, true>(graph, memory.hash, ptr, edge_id, seeds, fanouts,
-                                      how, key);
+    return sample<Idx, HashMap, true>(graph, memory.hash, ptr, seeds, fanouts, how,
+                                      key);
   }
   if (graph.num_nodes > kDenseNodes) {
-    return sample<Idx, HashMap, false>(graph, memory.hash, ptr, edge_id, seeds, fanouts,
-                                       how, key);
+    return sample<Idx, HashMap, false>(graph, memory.hash, ptr, seeds, fanouts, how,
+                                       key);
   }
-  return sample<Idx, DenseMap, false>(graph, memory.dense, ptr, edge_id, seeds, fanouts,
-                                      how, key);
+  return sample<Idx, DenseMap, false>(graph, memory.dense, ptr, seeds, fanouts, how,
+                                      key);
 }
 
 Outputs neighbor_sample(const Tensor& ptr, const Tensor& idx,
@@ -406,13 +402,19 @@ Outputs neighbor_sample(const Tensor& ptr, const Tensor& idx,
               ptr.size(0) - 1,
               idx.size(0),
               nullptr,
+              nullptr,
+              nullptr,
               nullptr};
   GL_CHECK(graph.num_nodes >= 0, "`ptr` must not be empty");
   if (edge_id.has_value()) {
     check_vector(*edge_id, edge_id->scalar_type(), "edge_id");
-    GL_CHECK(edge_id->scalar_type() == ScalarType::Int ||
-                 edge_id->scalar_type() == ScalarType::Long,
-             "`edge_id` must be int32 or int64");
+    if (edge_id->scalar_type() == ScalarType::Int) {
+      graph.short_id = edge_id->const_data_ptr<int32_t>();
+    } else {
+      GL_CHECK(edge_id->scalar_type() == ScalarType::Long,
+               "`edge_id` must be int32 or int64");
+      graph.long_id = edge_id->const_data_ptr<int64_t>();
+    }
     GL_CHECK(edge_id->size(0) == graph.num_edges, "`edge_id` must be as long as `idx`");
   }
   Draw how = labor ? Draw::kLabor : replace ? Draw::kReplace : Draw::kUniform;
@@ -437,12 +439,10 @@ Outputs neighbor_sample(const Tensor& ptr, const Tensor& idx,
            "too many seeds");
   const uint64_t stream = static_cast<uint64_t>(key);
   if (idx.scalar_type() == ScalarType::Int) {
-    return sample_as<int32_t>(graph, disjoint, ptr, edge_id, seeds, num_neighbors, how,
-                              stream);
+    return sample_as<int32_t>(graph, disjoint, ptr, seeds, num_neighbors, how, stream);
   }
   GL_CHECK(idx.scalar_type() == ScalarType::Long, "`idx` must be int32 or int64");
-  return sample_as<int64_t>(graph, disjoint, ptr, edge_id, seeds, num_neighbors, how,
-                            stream);
+  return sample_as<int64_t>(graph, disjoint, ptr, seeds, num_neighbors, how, stream);
 }
 
 }  // namespace
