@@ -6,4 +6,10 @@ from graphlab.datasets.column import SparseColumn as SparseColumn
 from graphlab.datasets.column import gather as gather
 from graphlab.datasets.dataset import Dataset as Dataset
 from graphlab.datasets.foreign import as_dataset as as_dataset
+from graphlab.datasets.info import info as info
+from graphlab.datasets.load import find as find
+from graphlab.datasets.load import list_datasets as list_datasets
+from graphlab.datasets.load import load as load
 from graphlab.datasets.storage import open as open
+
+list = list_datasets

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from graphlab import check
 from graphlab.interop.arrays import Array, as_tensor, torch_dtype
+from graphlab.ops import gather_rows
 
 
 @runtime_checkable
@@ -56,10 +57,14 @@ def gather(column: Tensor | Column, ids: Tensor, out: Tensor | None = None) -> T
     if not isinstance(column, Tensor):
         return column.gather(ids, out)
     check_rows("gather", ids, column.shape[0])
+    if out is not None:
+        check_out("gather", out, (len(ids), *column.shape[1:]), column.dtype)
+    plain = column.is_contiguous() and not column.requires_grad
+    if plain and (out is None or out.is_contiguous()):
+        return gather_rows(column, ids, out=out)
     if out is None:
         return column.index_select(0, ids)
-    check_out("gather", out, (len(ids), *column.shape[1:]), column.dtype)
-    return torch.index_select(column, 0, ids, out=out)
+    return out.copy_(column.index_select(0, ids))
 
 
 def check_rows(function: str, ids: Tensor, rows: int) -> None:
@@ -105,6 +110,10 @@ class MemmapColumn:
             check.fail(ValueError, "MemmapColumn", "array", "have rows", "a scalar")
         self.array = array
         self._dtype = torch_dtype(array.dtype)
+        # Odd widths, byte orders and strides are converted row by row, not as a whole.
+        is_plain = torch_dtype(array.dtype).itemsize == array.dtype.itemsize
+        is_plain &= array.dtype.isnative and array.flags.c_contiguous
+        self._tensor = as_tensor(array) if is_plain else None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -125,7 +134,9 @@ class MemmapColumn:
         """Read rows; see :func:`gather`."""
         name = "MemmapColumn.gather"
         check_rows(name, ids, self.shape[0])
-        rows = as_tensor(np.asarray(self.array[ids.cpu().numpy()]))
+        if self._tensor is not None:
+            return gather(self._tensor, ids, out)
+        rows = as_tensor(np.asarray(self.array[ids.numpy()]))
         if out is None:
             return rows
         check_out(name, out, tuple(rows.shape), self.dtype)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -191,6 +192,25 @@ class Dataset:
         """Replace the splits; see the class for what is accepted."""
         self.splits = masks.read_splits(splits, self.num_nodes)
 
+    def with_splits(self, splits: Mapping[str, Any]) -> Dataset:
+        """The same dataset with other splits; columns are shared, not copied."""
+        dataset = self._copy()
+        dataset.set_splits(splits)
+        return dataset
+
+    def to_undirected(self, reduce: str = "mean") -> Dataset:
+        """The same dataset with both directions of every edge; see Graph.to_undirected.
+
+        An edge's columns come from the first stored edge between its nodes.
+        """
+        dataset = self._copy()
+        dataset.graph, origin = self.graph.to_undirected_with_origin(reduce)
+        dataset.edge_columns = {
+            n: gather(c, origin) for n, c in self.edge_columns.items()
+        }
+        dataset.meta["directed"] = False
+        return dataset
+
     def mask(self, split: str, run: int = 0) -> Tensor:
         """One run's mask of a split; a split of a single run serves every run. [N], bool."""
         stored = self._split(split)
@@ -306,13 +326,24 @@ class Dataset:
             parts.append(f"splits: {'/'.join(self.splits)} x {self.num_runs}")
         return f"Dataset({self.name!r}, {', '.join(parts)})"
 
+    def _copy(self) -> Dataset:
+        """A dataset that shares every array, but no dict."""
+        dataset = copy.copy(self)
+        dataset.meta = dict(self.meta)
+        dataset.columns, dataset.edge_columns = (
+            dict(self.columns),
+            dict(self.edge_columns),
+        )
+        dataset.splits, dataset.edge_splits = dict(self.splits), dict(self.edge_splits)
+        return dataset
+
     def _split(self, split: str) -> Tensor:
         split = masks.split_name("Dataset", split)
         if split not in self.splits:
             # An AttributeError, so that hasattr(d, "train_mask") answers.
             raise AttributeError(
                 f"Dataset: {self.name!r} has no {split!r} split; make one with "
-                "gl.datasets.split_random(d) or split_per_class(d)"
+                "d = gl.datasets.split_random(d) or split_per_class(d)"
             )
         return self.splits[split]
 
@@ -346,13 +377,21 @@ def _as_column(name: str, column: Any, rows: int, of: str) -> Tensor | Column:
 def _require_finite(name: str, column: Tensor | Column) -> None:
     if not column.dtype.is_floating_point:
         return
+    if isinstance(column, SparseColumn):
+        wrong = np.flatnonzero(~np.isfinite(column.data))
+        if len(wrong):
+            _not_finite(name, int(np.searchsorted(column.ptr, wrong[0], "right")) - 1)
+        return
     rows, width = column.shape[0], int(np.prod(column.shape[1:], dtype=np.int64))
     step = max(1, _VALIDATE_BYTES // max(1, width * column.dtype.itemsize))
     for start in range(0, rows, step):
         ids = torch.arange(start, min(start + step, rows))
         finite = gather(column, ids).reshape(len(ids), width).isfinite().all(1)
         if not bool(finite.all()):
-            row = int(ids[~finite][0])
-            remedy = f"see d[{name!r}].gather, or fill them with torch.nan_to_num"
-            got = f"NaN or infinity in row {row:,}"
-            check.fail(ValueError, "Dataset.validate", name, "be finite", got, remedy)
+            _not_finite(name, int(ids[~finite][0]))
+
+
+def _not_finite(name: str, row: int) -> NoReturn:
+    remedy = "leave such nodes out, or fill them with torch.nan_to_num"
+    got = f"NaN or infinity in row {row:,}"
+    check.fail(ValueError, "Dataset.validate", name, "be finite", got, remedy)

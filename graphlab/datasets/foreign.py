@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphlab import check
+from graphlab import check, memory
 from graphlab.datasets.column import Column, gather
 from graphlab.datasets.dataset import Dataset
 from graphlab.graph import Graph
-from graphlab.graph.adjacency import require_memory
 from graphlab.interop import dgl, pyg
 from graphlab.interop.arrays import DatasetArrays
 
@@ -88,5 +87,5 @@ def _dense(name: str, column: Tensor | Column) -> Tensor:
     needed = column.dtype.itemsize
     for size in column.shape:
         needed *= size
-    require_memory("Dataset.to_pyg", f"the dense column {name!r}", needed)
+    memory.require("Dataset.to_pyg", f"the dense column {name!r}", needed)
     return gather(column, torch.arange(column.shape[0]))

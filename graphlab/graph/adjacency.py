@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from graphlab import sizes
-from graphlab.errors import BudgetError
+from graphlab import memory
 from graphlab.ops import csr_build
 
 _SLICE = 2**24
@@ -76,46 +74,7 @@ def pairs(adjacency: Adjacency) -> tuple[Tensor, Tensor]:
 def transpose(adjacency: Adjacency) -> Adjacency:
     """CSR of a CSC and the other way round, with the same edge ids."""
     ptr, idx, _ = adjacency
-    require_memory("Graph", "the transposed adjacency", 6 * idx.nbytes)
+    memory.require("Graph", "the transposed adjacency", 6 * idx.nbytes)
     row, neighbour = pairs(adjacency)
     num_nodes = len(ptr) - 1
     return Adjacency(*csr_build(neighbour, row, num_nodes, num_nodes))
-
-
-def available_memory() -> int:
-    """Bytes that this process may still take: free memory, or less under a cgroup limit."""
-    free = 2**63 - 1
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            free = int(line.split()[1]) * 1024
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ):
-        try:
-            text = Path(limit).read_text().strip()
-            if text != "max":
-                free = min(free, int(text) - int(Path(used).read_text()))
-        except OSError:
-            continue
-    return max(free, 0)
-
-
-def require_memory(function: str, what: str, needed: int, instead: str = "") -> None:
-    """Refuse, with words, what would not fit in memory.
-
-    Raises:
-        BudgetError: ``needed`` bytes are more than what is available.
-    """
-    # Below this no machine that runs torch is short, and reading /proc costs more.
-    if needed < 2**26:
-        return
-    free = available_memory()
-    if needed > free:
-        raise BudgetError(
-            f"{function}: {what} needs {sizes.show(needed)} of memory and "
-            f"{sizes.show(free)} are free" + (f"; {instead}" if instead else "")
-        )

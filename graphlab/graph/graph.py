@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphlab import check
+from graphlab import check, memory
 from graphlab.graph import simplify
 from graphlab.graph.adjacency import (
     Adjacency,
     pairs,
-    require_memory,
     transpose,
 )
 from graphlab.graph.edges import (
@@ -149,12 +148,12 @@ class Graph(ForeignForms):
             # Two int64 rows, and the same in the width of idx while they are made.
             needed = 2 * self.num_edges * (8 + self.csc().idx.element_size())
             instead = "use g.csc() or g.csr()"
-            require_memory("Graph.edge_index", "the COO form", needed, instead)
+            memory.require("Graph.edge_index", "the COO form", needed, instead)
             target, source = pairs(self.csc())
             return torch.stack([source, target]).long()
         if self._edge_index.dtype != torch.int64:
             needed = 16 * self.num_edges
-            require_memory("Graph.edge_index", "its int64 form", needed)
+            memory.require("Graph.edge_index", "its int64 form", needed)
         return self._edge_index.long()
 
     def csc(self) -> Adjacency:
@@ -305,7 +304,7 @@ class Graph(ForeignForms):
         if self._edge_index is not None:
             return self._edge_index[0], self._edge_index[1]
         needed = 4 * self.csc().idx.nbytes
-        require_memory("Graph", "a pass over all edges", needed)
+        memory.require("Graph", "a pass over all edges", needed)
         target, source = pairs(self.csc())
         return source, target
 

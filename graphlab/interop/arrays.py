@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graphlab.ops.gather import tensor_over
+
 Array = np.ndarray[Any, Any]
 
 _TORCH_DTYPES = {
@@ -25,18 +27,6 @@ _TORCH_DTYPES = {
 # torch computes little with these; the next wider signed type holds every value
 # (of uint64, all but those that no id reaches).
 _WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
-
-
-class _Borrowed:
-    """Offers an array's memory as writable, which keeps torch from warning about it."""
-
-    def __init__(self, array: Array) -> None:
-        pointer, _ = array.__array_interface__["data"]
-        self.__array_interface__ = {
-            **array.__array_interface__,
-            "data": (pointer, False),
-        }
-        self._array = array
 
 
 def torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
@@ -81,9 +71,7 @@ def as_tensor(array: Array) -> Tensor:
         array = np.ascontiguousarray(array)
     if array.size == 0 or array.ndim == 0:
         return torch.tensor(array.tolist(), dtype=wanted).reshape(array.shape)
-    if not array.flags.writeable:
-        array = np.asarray(_Borrowed(array))
-    return torch.from_numpy(array)
+    return tensor_over(array)
 
 
 class EdgeArrays(NamedTuple):

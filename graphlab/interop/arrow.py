@@ -298,3 +298,44 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def read_matrix(path: str | Path) -> Array:
+    """Read a text table of numbers without a header, such as OGB's ``*.csv.gz``.
+
+    Returns:
+        [rows, columns]: int64 where every value is an integer, else float32, with NaN for
+        empty cells.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: rows of different length, or words.
+    """
+    path = require_file("read_matrix", path)
+    pyarrow, csv = library(), library("pyarrow.csv")
+    read = csv.ReadOptions(autogenerate_column_names=True, block_size=2**24)
+    for types in (None, pyarrow.float64()):
+        # A column of integers in the first block may hold fractions later: read it again.
+        pieces = []
+        try:
+            with csv.open_csv(str(path), read) as reader:
+                names = reader.schema.names
+            convert = csv.ConvertOptions(
+                column_types={} if types is None else dict.fromkeys(names, types)
+            )
+            with csv.open_csv(str(path), read, convert_options=convert) as reader:
+                pieces = [_as_matrix(batch) for batch in reader]
+            break
+        except pyarrow.ArrowInvalid as error:
+            if types is not None:
+                raise ValueError(f"read_matrix: {path}: {error}") from error
+    kinds = {piece.dtype.kind for piece in pieces}
+    if not kinds <= {"i", "f"}:
+        raise ValueError(f"read_matrix: {path} must hold numbers, got words")
+    dtype = np.int64 if kinds == {"i"} else np.float32
+    return np.concatenate([piece.astype(dtype, copy=False) for piece in pieces])
+
+
+def _as_matrix(batch: Any) -> Array:
+    columns = [c.to_numpy(zero_copy_only=False) for c in batch.columns]
+    return np.stack(columns, axis=1)

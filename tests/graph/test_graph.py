@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from graphlab.errors import BudgetError
 from graphlab.graph import Adjacency, Graph
-from graphlab.graph.adjacency import available_memory
 
 SMALL = torch.tensor([[0, 3, 0, 0, 2, 2], [1, 1, 1, 2, 2, 0]])
 
@@ -320,7 +319,3 @@ def test_coo_that_does_not_fit_is_refused(tmp_path):
         _ = graph.edge_index
     with pytest.raises(BudgetError, match="transposed adjacency needs"):
         graph.csr()
-
-
-def test_available_memory_is_a_sane_number():
-    assert 0 < available_memory() < 2**63 - 1
