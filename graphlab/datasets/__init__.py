@@ -4,8 +4,10 @@ from graphlab.datasets.column import Column as Column
 from graphlab.datasets.column import MemmapColumn as MemmapColumn
 from graphlab.datasets.column import SparseColumn as SparseColumn
 from graphlab.datasets.column import gather as gather
+from graphlab.datasets.convert import convert as convert
 from graphlab.datasets.dataset import Dataset as Dataset
 from graphlab.datasets.foreign import as_dataset as as_dataset
+from graphlab.datasets.generate import generate as generate
 from graphlab.datasets.info import info as info
 from graphlab.datasets.load import find as find
 from graphlab.datasets.load import list_datasets as list_datasets

@@ -34,6 +34,11 @@ def bytes_of(array: npt.NDArray[np.generic] | Tensor) -> Buffer:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
+def checksum(array: npt.NDArray[np.generic] | Tensor) -> int:
+    """CRC32C of an array's bytes."""
+    return crc32c(as_tensor(bytes_of(array)))
+
+
 class Checksums:
     """CRC32C of each chunk of a stream of bytes, whatever the sizes it comes in."""
 

@@ -83,8 +83,8 @@ class Manifest:
     """All that a store says about itself; see the module's head for the files.
 
     ``columns`` has keys such as ``node/x``; ``splits`` and ``edge_splits`` name the columns
-    that hold them. ``node_type`` is always None in version 1: a store of one node type out
-    of several will name it there.
+    that hold them. ``provenance`` says how the store was made. ``node_type`` is always None
+    in version 1: a store of one node type out of several will name it there.
     """
 
     num_nodes: int
@@ -98,6 +98,7 @@ class Manifest:
     files: dict[str, FileEntry]
     names: dict[str, str] | None = None
     node_type: str | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
     generator: str = field(default=f"graphlab {_version.__version__}")
     version: int = VERSION
 
@@ -105,7 +106,7 @@ class Manifest:
     def fingerprint(self) -> str:
         """SHA-256 over sizes, checksums and meaning of all files: equal stores, equal text."""
         value = self.to_json()
-        for incidental in ("generator", "meta"):
+        for incidental in ("generator", "meta", "provenance"):
             value.pop(incidental)
         text = json.dumps(value, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
