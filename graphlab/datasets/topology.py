@@ -29,8 +29,8 @@ from graphlab.datasets.journal import Journal
 from graphlab.datasets.ledger import Ledger
 from graphlab.datasets.manifest import Topology
 from graphlab.datasets.writer import Writer
-from graphlab.graph.adjacency import index_dtype
 from graphlab.interop.arrays import as_tensor
+from graphlab.ops.twins.csr import index_dtype
 from graphlab.progress import track
 
 # Work that a kill may cost; between checkpoints nothing is flushed.

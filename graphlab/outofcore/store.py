@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor
 
-from graphlab import check, sizes
-from graphlab.datasets import Dataset, manifest, storage
+from graphlab import sizes
+from graphlab.datasets import Dataset, as_dataset, convert, manifest, storage
 from graphlab.datasets.column import SparseColumn
 from graphlab.datasets.manifest import Manifest
 from graphlab.datasets.stored import StoredColumn
@@ -70,7 +71,9 @@ class Store:
         """Make a store.
 
         Args:
-            source: A Dataset or a Graph.
+            source: A Dataset, a Graph, a PyG ``Data``, a DGLGraph, or a mapping of the
+                arguments of :func:`graphlab.datasets.convert`, such as
+                ``{"edges": "e.parquet", "features": "x.npy", "labels": "y.parquet"}``.
             path: Folder to make.
             dtype: How floating-point features are stored: ``source``, ``float32``,
                 ``float16``, ``bfloat16`` or ``int8`` with one scale a row.
@@ -84,9 +87,13 @@ class Store:
             BudgetError: ``memory`` cannot hold the work; the message says what would.
             OutOfDiskError: the disk cannot hold the store; nothing was written.
         """
-        sizes.parse(memory)
-        dataset = _as_dataset(source)
-        storage.save(dataset, path, dtype=dtype, layout=layout, overwrite=overwrite)
+        limit = sizes.parse(memory)
+        if isinstance(source, Mapping):
+            convert(
+                **source, out=path, dtype=dtype, memory=limit, overwrite=overwrite
+            )
+            return cls.open(path)
+        storage.save(as_dataset(source), path, dtype=dtype, layout=layout, overwrite=overwrite)
         return cls.open(path)
 
     @property
@@ -167,17 +174,3 @@ class Store:
             f"Store({self.path}: {self.num_nodes:,} nodes, {self.num_edges:,} edges, "
             f"{sizes.show(self.nbytes)})"
         )
-
-
-def _as_dataset(source: Any) -> Dataset:
-    if isinstance(source, Dataset):
-        return source
-    if isinstance(source, Graph):
-        return Dataset(source)
-    check.fail(
-        TypeError,
-        "Store.convert",
-        "source",
-        "be a Dataset or a Graph",
-        type(source).__name__,
-    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,7 +56,18 @@ def test_fingerprints_follow_the_content_alone(tmp_path):
 
 
 def test_other_sources(tmp_path):
+    from torch_geometric.data import Data
+
     d = make()
+    data = Data(x=d.x, y=d.y, edge_index=d.graph.edge_index, train_mask=d.train_mask)
+    store = Store.convert(data, tmp_path / "pyg")
+    assert torch.equal(store.columns["x"].gather(torch.arange(60)), d.x)
+    assert torch.equal(store.dataset().train_mask, d.train_mask)
+    np.save(tmp_path / "e.npy", d.graph.edge_index.numpy())
+    files = {"edges": tmp_path / "e.npy", "features": d.x, "labels": d.y.numpy()}
+    store = Store.convert(files, tmp_path / "files", memory="64MiB")
+    assert torch.equal(store.graph.edge_index, d.graph.edge_index)
+    assert torch.equal(store.columns["x"].gather(torch.arange(60)), d.x)
     store = Store.convert(d.graph, tmp_path / "graph")
     assert store.columns == {}
     assert store.x is None
@@ -63,7 +75,7 @@ def test_other_sources(tmp_path):
 
 
 def test_errors(tmp_path):
-    with pytest.raises(TypeError, match=r"`source` must be a Dataset .*, got list"):
+    with pytest.raises(TypeError, match=r"`source` must be a Dataset, .* got list"):
         Store.convert([1], tmp_path / "s")
     with pytest.raises(ValueError, match="`memory` must be a size such as"):
         Store.convert(make(), tmp_path / "s", memory="lots")
