@@ -89,11 +89,11 @@ class Store:
         """
         limit = sizes.parse(memory)
         if isinstance(source, Mapping):
-            convert(
-                **source, out=path, dtype=dtype, memory=limit, overwrite=overwrite
-            )
+            convert(**source, out=path, dtype=dtype, memory=limit, overwrite=overwrite)
             return cls.open(path)
-        storage.save(as_dataset(source), path, dtype=dtype, layout=layout, overwrite=overwrite)
+        storage.save(
+            as_dataset(source), path, dtype=dtype, layout=layout, overwrite=overwrite
+        )
         return cls.open(path)
 
     @property
