@@ -51,7 +51,7 @@ def neighbor_sample(
     return row, col, n_id, e_id, batch, num_nodes, num_edges
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _sample(ptr, idx, seeds, fanouts, how, threshold, alias, disjoint, key):  # type: ignore[no-untyped-def]
     size, hops = ptr.size - 1, fanouts.size
     num_nodes = np.zeros(hops + 1, dtype=np.int64)
@@ -79,6 +79,8 @@ def _sample(ptr, idx, seeds, fanouts, how, threshold, alias, disjoint, key):  # 
         for target in range(first, frontier_end):
             begin = ptr[node[target]]
             end = ptr[node[target] + 1]
+            if begin < 0 or end < begin or end > idx.size:
+                raise RuntimeError("`ptr` must be offsets into `idx`")
             row_key = (
                 hop_key if how == LABOR else fold(hop_key, np.uint64(target - first))
             )
@@ -89,6 +91,8 @@ def _sample(ptr, idx, seeds, fanouts, how, threshold, alias, disjoint, key):  # 
                 position = _longer(position, capacity)
             for pick in picks:
                 source = np.int64(idx[begin + pick])
+                if source < 0 or source >= size:
+                    raise RuntimeError("`idx` must hold node ids")
                 table, node, tree = _room(table, node, tree, nodes, size)
                 local = _local(table, node, tree, nodes, source, tree[target], size)
                 nodes += local == nodes
@@ -170,7 +174,11 @@ def _draw_labor(sources, k, key):  # type: ignore[no-untyped-def]
 def _draw_alias(limit, other, key, number):  # type: ignore[no-untyped-def]
     slot = np.int64(bounded(key, np.uint64(2 * number), np.uint64(limit.size)))
     r = np.int64(bits(key, np.uint64(2 * number + 1)) >> np.uint64(33))
-    return slot if r < limit[slot] else np.int64(other[slot])
+    if r < limit[slot]:
+        return slot
+    if other[slot] < 0 or other[slot] >= other.size:
+        raise RuntimeError("`alias` must point inside its row")
+    return np.int64(other[slot])
 
 
 @numba.njit(cache=True)
@@ -193,6 +201,8 @@ def _draw_weighted_distinct(limit, other, k, key):  # type: ignore[no-untyped-de
                 count += 1
         if count == k:
             return picks
+    if other.min() < 0 or other.max() >= degree:
+        raise RuntimeError("`alias` must point inside its row")
     for i in range(degree):
         weight[i] += limit[i]
         weight[other[i]] += 2**31 - np.int64(limit[i])
