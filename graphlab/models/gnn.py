@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from graphlab import check
 from graphlab.graph import Graph
 from graphlab.models.layers import GATLayer, GCNIILayer, GCNLayer, SAGELayer
-from graphlab.models.sparse import Features, dropout, features, linear
+from graphlab.models.sparse import Features, dropout, features, first_rows, linear
 from graphlab.models.structure import Block, Kind, build, layer_blocks, of_graph
 
 
@@ -101,7 +101,7 @@ class GNN(nn.Module):
         blocks = layer_blocks(
             block, self.num_layers, num_sampled_nodes, num_sampled_edges
         )
-        h = initial = self.start(x)
+        h = initial = self.start(first_rows(x, blocks[0].num_sources))
         for i, part in enumerate(blocks):
             h = self.layer(i, h, part, initial)
         return h

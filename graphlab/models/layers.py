@@ -161,8 +161,7 @@ class GATLayer(nn.Module):
         alpha = ops.segment_softmax(F.leaky_relu(score, self.negative_slope), block.ptr)
         alpha = F.dropout(alpha, self.dropout, self.training)
         heads = [
-            block.aggregate(h[:, k].contiguous(), weight=alpha[:, k].contiguous())
-            for k in range(self.heads)
+            block.aggregate(h[:, k], weight=alpha[:, k]) for k in range(self.heads)
         ]
         if self.concat:
             return torch.cat(heads, dim=1) + self.bias

@@ -35,9 +35,7 @@ class SparseRows:
         self.ptr, self.idx, self.value = ptr, idx, value
         self.shape = (len(ptr) - 1, num_columns)
         if transpose is None:
-            rows = torch.arange(self.shape[0], dtype=idx.dtype, device=idx.device)
-            owner = torch.repeat_interleave(rows, ptr.diff())
-            transpose = ops.csr_build(idx, owner, num_columns, self.shape[0])
+            transpose = ops.csr_transpose(ptr, idx, num_columns)
         self._transpose = transpose
 
     @property
@@ -107,6 +105,16 @@ def features(x: Any) -> Features:
     row, column = coo.indices()
     ptr, idx, _ = ops.csr_build(row, column, x.shape[0], x.shape[1])
     return SparseRows(ptr, idx, coo.values(), x.shape[1])
+
+
+def first_rows(x: Features, count: int) -> Features:
+    """The first ``count`` rows."""
+    if count == x.shape[0]:
+        return x
+    if isinstance(x, SparseRows):
+        end = int(x.ptr[count])
+        return SparseRows(x.ptr[: count + 1], x.idx[:end], x.value[:end], x.shape[1])
+    return x[:count]
 
 
 def dropout(x: Features, p: float, training: bool) -> Features:

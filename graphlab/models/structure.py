@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,12 +15,7 @@ from graphlab.graph import Graph
 Kind = Literal["plain", "loops", "gcn"]
 
 
-class Transpose(NamedTuple):
-    """Edges by source; ``perm`` is each one's position in the arrays by target."""
-
-    ptr: Tensor
-    idx: Tensor
-    perm: Tensor
+Transpose = tuple[Tensor, Tensor, Tensor]
 
 
 class Block:
@@ -64,9 +59,7 @@ class Block:
     def transposed(self) -> Transpose:
         """Edges by source, for gradients; built at the first call and kept."""
         if self._transpose is None:
-            self._transpose = Transpose(
-                *ops.csr_build(self.idx, self.owner, self.num_sources, self.num_targets)
-            )
+            self._transpose = ops.csr_transpose(self.ptr, self.idx, self.num_sources)
         return self._transpose
 
     def aggregate(
