@@ -276,6 +276,8 @@ def _commands(group: Sequence[RunRecord]) -> list[tuple[str, str]]:
         text = command if isinstance(command, str) else shlex.join(command)
         if text:
             commands.append((run.label, text))
+    if len({text for _, text in commands}) == 1:
+        return [("", commands[0][1])]
     return commands
 
 
