@@ -72,6 +72,7 @@ class _Section:
     verdict: str
     kept: bool
     commands: Sequence[tuple[str, str]]
+    plans: Sequence[tuple[str, str]]
     tables: Sequence[Table]
     figures: Sequence[_Figure]
     details: Sequence[Table]
@@ -240,6 +241,7 @@ def _section(group: Sequence[RunRecord], name: str) -> _Section:
         verdict=verdict,
         kept=kept,
         commands=_commands(group),
+        plans=[(run.label, run.config["explain"]) for run in group if "explain" in run.config],
         tables=[t for t in (tables.results(group), tables.loaders(group)) if t.rows],
         figures=figures,
         details=_details(group),
@@ -298,8 +300,8 @@ def _details(group: Sequence[RunRecord]) -> list[Table]:
 
 
 def _configuration(run: RunRecord) -> dict[str, Any]:
-    keys = ("data", "loader", "model", "fit")
-    chosen = {key: run.config[key] for key in keys if run.config.get(key)}
+    elsewhere = ("schema", "stamp", "dataset", "environment", "command", "explain", "seeds")
+    chosen = {k: v for k, v in run.config.items() if k not in elsewhere}
     if run.result.get("parameters"):
         chosen["parameters"] = run.result["parameters"]
     return chosen

@@ -100,6 +100,13 @@ def test_text_of_users_is_escaped(make_run, tmp_path):
     assert "&lt;script&gt;alert(1)" in text
 
 
+def test_the_plan_is_shown_as_it_was_printed(make_run, tmp_path):
+    config = {"explain": "mode    bytes\nreplay  12"}
+    page = report.html(make_run(disk=True, config=config), tmp_path / "page.html")
+    text, _ = check_page(page)
+    assert '<pre class="plan">mode    bytes\nreplay  12</pre>' in text
+
+
 def test_title_and_intro(make_run, tmp_path):
     page = report.html(
         make_run(), tmp_path / "p.html", title="My title", intro="My intro."
