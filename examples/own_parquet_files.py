@@ -35,7 +35,7 @@ x = rng.normal(size=(num_nodes, 64)).astype(np.float32)
 x[np.arange(num_nodes), label] += 1.0
 pq.write_table(pa.table({"source": source, "target": target}), folder / "edges.parquet")
 pq.write_table(
-    pa.table({"node": np.arange(num_nodes), "label": label}), folder / "labels.parquet"
+    pa.table({"id": np.arange(num_nodes), "label": label}), folder / "labels.parquet"
 )
 np.save(folder / "features.npy", x)
 

@@ -241,7 +241,11 @@ def _section(group: Sequence[RunRecord], name: str) -> _Section:
         verdict=verdict,
         kept=kept,
         commands=_commands(group),
-        plans=[(run.label, run.config["explain"]) for run in group if "explain" in run.config],
+        plans=[
+            (run.label, run.config["explain"])
+            for run in group
+            if "explain" in run.config
+        ],
         tables=[t for t in (tables.results(group), tables.loaders(group)) if t.rows],
         figures=figures,
         details=_details(group),
@@ -300,7 +304,15 @@ def _details(group: Sequence[RunRecord]) -> list[Table]:
 
 
 def _configuration(run: RunRecord) -> dict[str, Any]:
-    elsewhere = ("schema", "stamp", "dataset", "environment", "command", "explain", "seeds")
+    elsewhere = (
+        "schema",
+        "stamp",
+        "dataset",
+        "environment",
+        "command",
+        "explain",
+        "seeds",
+    )
     chosen = {k: v for k, v in run.config.items() if k not in elsewhere}
     if run.result.get("parameters"):
         chosen["parameters"] = run.result["parameters"]

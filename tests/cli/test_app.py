@@ -48,6 +48,8 @@ def test_every_command_can_answer_in_json(command, capsys):
         (["no-such-command"], "No such command 'no-such-command'"),
         (["doctor", "--no-such-option"], "No such option: --no-such-option"),
         (["report"], "Missing argument 'runs'"),
+        (["data", "convert"], "name the folder to write with --out"),
+        (["data", "convert", "--out", "s"], "either the name of a dataset or --edges"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments, text, capsys):
@@ -59,7 +61,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, text, capsys):
     assert "--help` shows the usage" in line
 
 
-@pytest.mark.parametrize("arguments", [[]])
+@pytest.mark.parametrize("arguments", [[], ["data"]])
 def test_without_a_command_the_help_is_shown(arguments, capsys):
     assert main(arguments) == 2
     assert "Usage: graphlab" in "".join(capsys.readouterr())
