@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// assemble_hits, assemble_rows, assemble_sparse: the executor of a gather programme.
+//
+// A batch's rows come from slots in memory (hits) and from bytes that were just read
+// from a pack (misses). One thread each: the loader assembles while the caller's own
+// threads compute.
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <optional>
+#include <string>
+
+#include "check.h"
+#include "simd.h"
+
+namespace graphlab {
+namespace {
+
+enum class Decode { kCopy, kFloat16, kBfloat16, kInt8 };
+
+// How a stored row becomes an output row.
+struct Codec {
+  Decode how;
+  int64_t width;      // values in a row
+  int64_t row_bytes;  // stored
+  int64_t out_bytes;  // in the output
+};
+
+// Rows ahead to ask the memory for: about the latency of one row's first lines.
+constexpr int64_t kAhead = 8;
+
+inline float half_to_float(uint16_t half) {
+  const uint32_t magnitude = half & 0x7fffu;
+  // 2^112 moves the exponent bias from 15 to 127; the product is exact.
+  const float scaled =
+      std::bit_cast<float>(magnitude << 13) * std::bit_cast<float>(0x77800000u);
+  uint32_t bits = std::bit_cast<uint32_t>(scaled);
+  bits |= magnitude >= 0x7c00u ? 0x7f800000u : 0u;
+  return std::bit_cast<float>(bits | (static_cast<uint32_t>(half & 0x8000u) << 16));
+}
+
+inline void place(const Codec& codec, const uint8_t* from, uint8_t* to) {
+  if (codec.how == Decode::kCopy) {
+    std::memcpy(to, from, static_cast<size_t>(codec.out_bytes));
+    return;
+  }
+  float* out = reinterpret_cast<float*>(to);
+  if (codec.how == Decode::kInt8) {
+    float scale;
+    std::memcpy(&scale, from, sizeof(scale));
+    const int8_t* value = reinterpret_cast<const int8_t*>(from + sizeof(scale));
+    for (int64_t j = 0; j < codec.width; ++j) {
+      out[j] = static_cast<float>(value[j]) * scale;
+    }
+    return;
+  }
+  for (int64_t j = 0; j < codec.width; ++j) {
+    uint16_t value;
+    std::memcpy(&value, from + 2 * j, sizeof(value));
+    out[j] = codec.how == Decode::kFloat16
+                 ? half_to_float(value)
+                 : std::bit_cast<float>(static_cast<uint32_t>(value) << 16);
+  }
+}
+
+// Copies hits; notes for each pack row where it belongs. Returns false on a slot or a
+// pack row that does not exist.
+GL_MULTIVERSION bool copy_hits(const Codec& codec, const uint8_t* slots, int64_t num_slots,
+                               const int32_t* source, int64_t rows, uint8_t* out,
+                               int32_t* dst, int64_t num_packed) {
+  for (int64_t i = 0; i < rows; ++i) {
+    if (i + kAhead < rows && source[i + kAhead] >= 0) {
+      const uint8_t* next = slots + source[i + kAhead] * codec.row_bytes;
+      for (int64_t line = 0; line < 256 && line < codec.row_bytes; line += 64) {
+        __builtin_prefetch(next + line);
+      }
+    }
+    const int64_t from = source[i];
+    if (from >= 0) {
+      if (from >= num_slots) return false;
+      place(codec, slots + from * codec.row_bytes, out + i * codec.out_bytes);
+    } else {
+      if (~from >= num_packed) return false;
+      dst[~from] = static_cast<int32_t>(i);
+    }
+  }
+  return true;
+}
+
+// Copies rows of a read to their places; offset == nullptr: rows stand back to back.
+GL_MULTIVERSION bool copy_rows(const Codec& codec, const uint8_t* bytes, int64_t size,
+                               const int64_t* offset, const int32_t* dst, int64_t count,
+                               uint8_t* out, int64_t rows) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t from = offset == nullptr ? i * codec.row_bytes : offset[i];
+    if (from < 0 || from > size - codec.row_bytes) return false;
+    if (dst[i] < 0 || dst[i] >= rows) return false;
+    place(codec, bytes + from, out + dst[i] * codec.out_bytes);
+  }
+  return true;
+}
+
+template <int64_t kItem>
+bool scatter_sparse(const uint8_t* bytes, int64_t size, const int64_t* begin,
+                    const int64_t* end, const int32_t* dst, int64_t count, uint8_t* out,
+                    int64_t rows, int64_t width) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (begin[i] < 0 || begin[i] > end[i] || end[i] > size) return false;
+    if (dst[i] < 0 || dst[i] >= rows) return false;
+    uint8_t* row = out + dst[i] * width * kItem;
+    std::memset(row, 0, static_cast<size_t>(width * kItem));
+    const int64_t entries = (end[i] - begin[i]) / (4 + kItem);
+    const uint8_t* column = bytes + begin[i];
+    const uint8_t* value = column + 4 * entries;
+    for (int64_t k = 0; k < entries; ++k) {
+      int32_t j;
+      std::memcpy(&j, column + 4 * k, sizeof(j));
+      if (j < 0 || j >= width) return false;
+      std::memcpy(row + j * kItem, value + k * kItem, kItem);
+    }
+  }
+  return true;
+}
+
+int64_t item_bytes(const Tensor& t) { return static_cast<int64_t>(t.element_size()); }
+
+Codec codec_for(const Tensor& out, const std::string& decode) {
+  GL_CHECK(out.dim() == 2, "`out` must be [rows, width]");
+  check_contiguous(out, "out");
+  const int64_t width = out.size(1), out_bytes = width * item_bytes(out);
+  if (decode == "copy") return {Decode::kCopy, width, out_bytes, out_bytes};
+  GL_CHECK(out.scalar_type() == ScalarType::Float, "`out` must be float32");
+  if (decode == "float16") return {Decode::kFloat16, width, 2 * width, out_bytes};
+  if (decode == "bfloat16") return {Decode::kBfloat16, width, 2 * width, out_bytes};
+  GL_CHECK(decode == "int8", "`decode` is unknown");
+  return {Decode::kInt8, width, width + 4, out_bytes};
+}
+
+uint8_t* raw(const Tensor& t) { return static_cast<uint8_t*>(t.data_ptr()); }
+
+void assemble_hits(const Tensor& slots, const Tensor& source, std::string decode,
+                   Tensor out, Tensor dst) {
+  const Codec codec = codec_for(out, decode);
+  GL_CHECK(slots.dim() == 2 && slots.scalar_type() == ScalarType::Byte,
+           "`slots` must be uint8 [slots, row bytes]");
+  check_contiguous(slots, "slots");
+  GL_CHECK(slots.size(1) == codec.row_bytes, "`slots` has the wrong row size");
+  check_vector(source, ScalarType::Int, "source");
+  check_vector(dst, ScalarType::Int, "dst");
+  GL_CHECK(source.size(0) == out.size(0), "`source` must have one entry per row");
+  int32_t* place_of = dst.mutable_data_ptr<int32_t>();
+  std::fill(place_of, place_of + dst.size(0), -1);
+  const bool fine =
+      copy_hits(codec, raw(slots), slots.size(0), source.const_data_ptr<int32_t>(),
+                source.size(0), raw(out), place_of, dst.size(0));
+  GL_CHECK(fine, "`source` names a slot or a pack row that does not exist");
+  for (int64_t i = 0; i < dst.size(0); ++i) {
+    GL_CHECK(place_of[i] >= 0, "`source` leaves out a pack row");
+  }
+}
+
+void assemble_rows(const Tensor& bytes, std::optional<Tensor> offset, const Tensor& dst,
+                   std::string decode, Tensor out) {
+  const Codec codec = codec_for(out, decode);
+  check_vector(bytes, ScalarType::Byte, "bytes");
+  check_vector(dst, ScalarType::Int, "dst");
+  const int64_t* starts = nullptr;
+  if (offset.has_value()) {
+    check_vector(*offset, ScalarType::Long, "offset");
+    GL_CHECK(offset->size(0) == dst.size(0), "`offset` must be as long as `dst`");
+    starts = offset->const_data_ptr<int64_t>();
+  }
+  const bool fine =
+      copy_rows(codec, raw(bytes), bytes.size(0), starts, dst.const_data_ptr<int32_t>(),
+                dst.size(0), raw(out), out.size(0));
+  GL_CHECK(fine, "`offset` or `dst` reaches past the end");
+}
+
+void assemble_sparse(const Tensor& bytes, const Tensor& begin, const Tensor& end,
+                     const Tensor& dst, Tensor out) {
+  GL_CHECK(out.dim() == 2, "`out` must be [rows, width]");
+  check_contiguous(out, "out");
+  check_vector(bytes, ScalarType::Byte, "bytes");
+  check_vector(begin, ScalarType::Long, "begin");
+  check_vector(end, ScalarType::Long, "end");
+  check_vector(dst, ScalarType::Int, "dst");
+  const int64_t count = dst.size(0), width = out.size(1);
+  GL_CHECK(begin.size(0) == count && end.size(0) == count,
+           "`begin` and `end` must be as long as `dst`");
+  const int64_t item = item_bytes(out);
+  auto scatter = item == 1   ? scatter_sparse<1>
+                 : item == 2 ? scatter_sparse<2>
+                 : item == 4 ? scatter_sparse<4>
+                             : scatter_sparse<8>;
+  const bool fine =
+      scatter(raw(bytes), bytes.size(0), begin.const_data_ptr<int64_t>(),
+              end.const_data_ptr<int64_t>(), dst.const_data_ptr<int32_t>(), count,
+              raw(out), out.size(0), width);
+  GL_CHECK(fine, "a sparse row reaches past the end");
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(graphlab_io, CPU, m) {
+  m.impl("assemble_hits", TORCH_BOX(&assemble_hits));
+  m.impl("assemble_rows", TORCH_BOX(&assemble_rows));
+  m.impl("assemble_sparse", TORCH_BOX(&assemble_sparse));
+}
+
+}  // namespace graphlab

@@ -1,0 +1,217 @@
+"""Reading files past the page cache: aligned buffers, several requests in flight."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from graphlab.errors import StoreError
+
+Bytes = npt.NDArray[np.uint8]
+
+# Offsets, lengths and buffers of direct reads are multiples of this: the largest logical
+# block of common devices, and the page that buffered reads fetch.
+ALIGN = 4096
+
+
+def align_down(value: int) -> int:
+    """The multiple of ALIGN at or below ``value``."""
+    return value // ALIGN * ALIGN
+
+
+def align_up(value: int) -> int:
+    """The multiple of ALIGN at or above ``value``."""
+    return -(-value // ALIGN) * ALIGN
+
+
+def span(offset: int, length: int) -> int:
+    """Bytes that an aligned read of ``[offset, offset + length)`` moves."""
+    return align_up(offset + length) - align_down(offset)
+
+
+def allocate(size: int) -> Bytes:
+    """A zeroed buffer of whole pages, given back to the system when it is dropped."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    return np.frombuffer(mmap.mmap(-1, max(align_up(size), ALIGN), flags), dtype=np.uint8)
+
+
+class DirectFile:
+    """A file read with O_DIRECT; where that is refused, buffered and dropped behind.
+
+    Args:
+        path: The file.
+        expected: Its length in bytes; a shorter file is a StoreError.
+
+    Attributes:
+        direct: Whether reads bypass the page cache.
+        device_bytes: Bytes moved so far, alignment included.
+    """
+
+    def __init__(self, path: str | Path, expected: int | None = None) -> None:
+        self.path = Path(path)
+        try:
+            self.size = os.stat(self.path).st_size
+        except FileNotFoundError:
+            raise StoreError(self.path, None, "a file", "none") from None
+        if expected is not None and self.size < expected:
+            raise StoreError(
+                self.path, None, f"{expected} bytes", f"{self.size}: the file is truncated"
+            )
+        self.device_bytes = 0
+        self.direct = True
+        try:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+            self._buffered()
+
+    def _buffered(self) -> None:
+        self.direct = False
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_RANDOM)
+
+    def read(self, offset: int, length: int, buffer: Bytes) -> Bytes:
+        """Read ``[offset, offset + length)`` and return it as a view into ``buffer``.
+
+        Args:
+            offset: First byte; need not be aligned.
+            length: Number of bytes.
+            buffer: Page-aligned, at least ``span(offset, length)`` bytes.
+
+        Raises:
+            StoreError: the file ends before, or the device fails.
+        """
+        first = align_down(offset)
+        wanted = align_up(offset + length) - first
+        needed = offset + length - first
+        done = 0
+        while done < needed:
+            try:
+                got = os.preadv(self._fd, [buffer[done:wanted].data], first + done)
+            except OSError as error:
+                if self.direct and error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+                    os.close(self._fd)
+                    self._buffered()
+                    continue
+                found = f"the device's error {error.strerror!r}"
+                raise StoreError(self.path, first + done, "data", found) from error
+            self.device_bytes += got
+            if got == 0 or (self.direct and got % ALIGN and done + got < needed):
+                self._retry_or_fail(first + done, got, offset + length)
+            # A direct read resumes at an aligned place.
+            done += got if not self.direct or done + got >= needed else align_down(got)
+        if not self.direct:
+            os.posix_fadvise(self._fd, first, wanted, os.POSIX_FADV_DONTNEED)
+        return buffer[offset - first : offset - first + length]
+
+    def _retry_or_fail(self, place: int, got: int, end: int) -> None:
+        """Tell a short read, which is resumed, from the end of the file."""
+        size = os.fstat(self._fd).st_size
+        if size < end and (got == 0 or place + got >= size):
+            raise StoreError(
+                self.path, size, f"bytes up to {end}", "its end: the file is truncated"
+            )
+
+    def close(self) -> None:
+        """Close the file; harmless when repeated."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Request(NamedTuple):
+    """A piece of a file to read; ``tag`` comes back with it."""
+
+    file: DirectFile
+    offset: int
+    length: int
+    tag: Any
+
+
+class Ring:
+    """A ring of aligned buffers that keeps several reads in flight, delivered in order.
+
+    One mapped region, allocated once; a thread per buffer waits in ``preadv`` without the
+    GIL.
+
+    Args:
+        depth: Buffers, and so reads in flight.
+        segment: Bytes of a buffer; the longest aligned span of a request.
+    """
+
+    def __init__(self, depth: int, segment: int) -> None:
+        self.depth = depth
+        self.segment = align_up(segment)
+        region = allocate(self.nbytes)
+        self._buffers = [
+            region[i * self.segment : (i + 1) * self.segment] for i in range(depth)
+        ]
+        self._pool = ThreadPoolExecutor(depth, thread_name_prefix="graphlab-read")
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers."""
+        return self.depth * self.segment
+
+    def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Bytes]]:
+        """Read ahead through ``requests``; yield each with its bytes, in order.
+
+        The bytes are valid until the next one is asked for. One stream at a time.
+        """
+        source = iter(requests)
+        free = deque(self._buffers)
+        pending: deque[tuple[Request, Bytes, Future[Bytes]]] = deque()
+        try:
+            while True:
+                while free:
+                    request = next(source, None)
+                    if request is None:
+                        break
+                    buffer = free.popleft()
+                    file, offset, length, _ = request
+                    pending.append(
+                        (
+                            request,
+                            buffer,
+                            self._pool.submit(file.read, offset, length, buffer),
+                        )
+                    )
+                if not pending:
+                    return
+                request, buffer, future = pending.popleft()
+                yield request, future.result()
+                free.append(buffer)
+        finally:
+            # No read may land in a buffer that the next stream uses.
+            for _, _, future in pending:
+                if not future.cancel():
+                    future.exception()
+
+    def close(self) -> None:
+        """End the threads; harmless when repeated."""
+        self._pool.shutdown(wait=True)
+
+
+def cut(
+    file: DirectFile, offset: int, length: int, segment: int, tag: Any = None
+) -> Iterator[Request]:
+    """Cut a span of a file into requests that each fit a ring's buffer.
+
+    The tag of each request is ``(tag, position in the span)``.
+    """
+    position = 0
+    while position < length:
+        room = segment - (offset + position) % ALIGN
+        size = min(length - position, room)
+        yield Request(file, offset + position, size, (tag, position))
+        position += size

@@ -1,0 +1,267 @@
+"""Offline sampling: the batches of some epochs, written as one file of records.
+
+The samples are those that the in-memory loader would draw, batch for batch, because the
+sampler is the same and its randomness is a function of (seed, epoch, batch). They do not
+depend on any budget, so plans for other budgets can share them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from graphlab import files, sizes
+from graphlab.errors import BudgetError, OutOfDiskError
+from graphlab.outofcore import layout
+from graphlab.outofcore.budget import Ledger
+from graphlab.outofcore.layout import INDEX, Index, Record
+from graphlab.outofcore.reader import ALIGN, DirectFile, allocate, span
+from graphlab.progress import track
+from graphlab.sample.ahead import Ahead
+from graphlab.sample.order import seed_batches
+from graphlab.sample.sampler import NeighborSampler
+
+SAMPLES = "samples-00000"
+# A killed run loses at most this much sampling.
+CHECKPOINT_BYTES = 64 * 2**20
+CHECKPOINT_BATCHES = 256
+
+
+class Request(NamedTuple):
+    """What to sample.
+
+    Attributes:
+        input_nodes: [inputs], int64 node ids.
+        batch_size: Seeds of a batch.
+        epochs: Epochs to sample.
+        seed: Seed of the run.
+        shuffle, drop_last: As in the in-memory loader.
+    """
+
+    input_nodes: Tensor
+    batch_size: int
+    epochs: int
+    seed: int
+    shuffle: bool
+    drop_last: bool
+
+    def batches(self, epoch: int) -> list[Tensor]:
+        """Positions in ``input_nodes`` of each batch of an epoch."""
+        return seed_batches(
+            len(self.input_nodes),
+            self.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
+        )
+
+
+def scratch_bytes(num_nodes: int, threads: int) -> int:
+    """Bytes that the sampling op keeps for its threads' node maps."""
+    return threads * 4 * num_nodes if num_nodes <= 2**24 else 0
+
+
+def sample_epochs(
+    folder: Path,
+    sampler: NeighborSampler,
+    request: Request,
+    ledger: Ledger,
+    *,
+    disk: int | None,
+    identity: str,
+    threads: int = 2,
+) -> Index:
+    """Sample all epochs into ``samples-00000.bin``; continue where a killed run stopped.
+
+    Returns:
+        One index entry per batch, epoch after epoch; ``rows`` and ``items`` count nodes and
+        edges.
+
+    Raises:
+        BudgetError: a batch, or the file, is larger than what was declared.
+        OutOfDiskError: the device is full; what was sampled stays for the next run.
+
+    Cost:
+        One sampling pass; holds two batches and their records at a time.
+    """
+    per_epoch = len(request.batches(0))
+    index = np.zeros(request.epochs * per_epoch, dtype=INDEX)
+    path, journal = folder / f"{SAMPLES}.bin", folder / "journal-samples.idx"
+    done = _resume(journal, path, index, identity)
+    graph = sampler.graph
+
+    def make(number: int) -> tuple[Any, Tensor]:
+        epoch, batch = divmod(number, per_epoch)
+        positions = order(epoch)[batch]
+        seeds = request.input_nodes[positions]
+        return sampler.sample(seeds, epoch=epoch, batch=batch), positions
+
+    order = _latest(request.batches)
+    place = int(index["offset"][done - 1] + index["length"][done - 1]) if done else 0
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    saved = (done, place)
+    threads = threads if ledger.free > 4 * scratch_bytes(graph.num_nodes, threads) else 1
+    node_maps = scratch_bytes(graph.num_nodes, threads)
+    samples = Ahead(
+        make, range(done, len(index)), prefetch=threads, num_threads=threads
+    )
+    try:
+        with (
+            ledger.hold("node maps of the sampler", node_maps),
+            track("sample", len(index), "batches", done=done) as progress,
+        ):
+            for number, (sample, positions) in zip(
+                range(done, len(index)), samples, strict=True
+            ):
+                size = (threads + 1) * _sample_bytes(sample)
+                remedy = "choose a smaller batch_size or fewer neighbours"
+                with ledger.hold("sampled batches", size, remedy):
+                    epoch, batch = divmod(number, per_epoch)
+                    record = layout.encode_sample(
+                        sample,
+                        positions,
+                        epoch=epoch,
+                        batch=batch,
+                        num_nodes=graph.num_nodes,
+                        num_edges=graph.num_edges,
+                    )
+                    place = -(-place // ALIGN) * ALIGN
+                    _check_disk(disk, place + len(record), number + 1, len(index))
+                    _write(descriptor, path, record, place)
+                    index[number] = (
+                        place,
+                        len(record),
+                        layout.crc(record),
+                        0,
+                        len(sample.n_id),
+                        len(sample.row),
+                    )
+                    place += len(record)
+                progress.advance()
+                far = place - saved[1] >= CHECKPOINT_BYTES
+                if far or number + 1 - saved[0] >= CHECKPOINT_BATCHES:
+                    saved = (number + 1, place)
+                    _checkpoint(descriptor, journal, index[: number + 1], identity)
+        # Direct reads want whole blocks.
+        os.ftruncate(descriptor, -(-place // ALIGN) * ALIGN)
+        _checkpoint(descriptor, journal, index, identity)
+    finally:
+        samples.close()
+        os.close(descriptor)
+    return index
+
+
+def read_samples(
+    folder: Path, index: Index, ledger: Ledger
+) -> Iterator[tuple[int, Record]]:
+    """Read the records of all batches in order; views are valid for one step.
+
+    Raises:
+        StoreError: a record does not match its checksum.
+    """
+    file = DirectFile(folder / f"{SAMPLES}.bin")
+    room = max((span(int(e["offset"]), int(e["length"])) for e in index), default=0)
+    try:
+        with ledger.hold("a batch record", room):
+            buffer = allocate(room)
+            for number, entry in enumerate(index):
+                record = file.read(int(entry["offset"]), int(entry["length"]), buffer)
+                check_record(file.path, number, entry, layout.crc(record))
+                yield number, layout.decode_sample(record)
+    finally:
+        file.close()
+
+
+def check_record(path: Path, batch: int, entry: np.void, found: int) -> None:
+    """Require the checksum of a batch's region.
+
+    Raises:
+        StoreError: naming file, offset and batch.
+    """
+    from graphlab.errors import StoreError
+
+    if found != int(entry["crc"]):
+        raise StoreError(
+            path,
+            int(entry["offset"]),
+            f"CRC32C {int(entry['crc']):08x} of batch {batch}",
+            f"{found:08x}",
+            layout.REMEDY,
+        )
+
+
+def _latest(
+    batches: Callable[[int], list[Tensor]],
+) -> Callable[[int], list[Tensor]]:
+    """Remember the last two epochs' orders: threads meet at most two."""
+    known: dict[int, list[Tensor]] = {}
+
+    def order(epoch: int) -> list[Tensor]:
+        found = known.get(epoch)
+        if found is None:
+            found = known[epoch] = batches(epoch)
+            known.pop(epoch - 2, None)
+        return found
+
+    return order
+
+
+def _sample_bytes(sample: Any) -> int:
+    return sum(t.nbytes for t in sample if isinstance(t, torch.Tensor))
+
+
+def _check_disk(disk: int | None, size: int, done: int, total: int) -> None:
+    if disk is not None and size > disk:
+        need = sizes.show(size * total / done)
+        raise BudgetError(
+            f"plan: `disk` must be at least about {need} for the samples alone, got "
+            f"{sizes.show(disk)}; allow more, sample fewer epochs, or mode='direct'"
+        )
+
+
+def _write(
+    descriptor: int, path: Path, data: npt.NDArray[np.uint8], place: int
+) -> None:
+    done = 0
+    try:
+        while done < len(data):
+            done += os.pwrite(descriptor, data[done:].data, place + done)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OutOfDiskError(
+            path,
+            place + done,
+            f"room for {len(data)} bytes",
+            f"a full device ({error.strerror})",
+            "free some and call plan again: it continues here",
+        ) from error
+
+
+def _checkpoint(descriptor: int, journal: Path, done: Index, identity: str) -> None:
+    os.fdatasync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    with files.publish(journal) as file:
+        file.write(identity.encode().ljust(64, b" "))
+        file.write(done.tobytes())
+
+
+def _resume(journal: Path, path: Path, index: Index, identity: str) -> int:
+    """Fill ``index`` from a journal of the same plan; return the batches that are done."""
+    if not journal.exists() or not path.exists():
+        return 0
+    data = journal.read_bytes()
+    if data[:64] != identity.encode().ljust(64, b" "):
+        return 0
+    done = np.frombuffer(data[64:], dtype=INDEX)
+    index[: len(done)] = done
+    return len(done)
