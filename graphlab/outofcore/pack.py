@@ -1,0 +1,225 @@
+"""Packing: one sequential scan of a column; every batch's missing rows end up contiguous.
+
+Inside a pack rows ascend by node id, so that each piece of the scan adds one contiguous
+extent to each batch, and a batch's checksum grows along. Where a row belongs in its batch is
+the programme's affair.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from graphlab import files
+from graphlab.outofcore import layout
+from graphlab.outofcore.budget import Ledger
+from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.layout import INDEX, Index
+from graphlab.outofcore.reader import Bytes, align_up
+from graphlab.outofcore.schedule import MISSES
+from graphlab.progress import track
+
+# A piece of the scan: long enough for extents of some 100 KiB, short enough to hold.
+CHUNK_BYTES = 64 * 2**20
+STAGE_BYTES = 2**20
+
+
+def pack_name(column: str) -> str:
+    """Stem of the files that hold a column's pack."""
+    return f"pack-{column}-00000"
+
+
+def hot_name(column: str) -> str:
+    """Name of the file of a column's resident rows."""
+    return f"hot-{column}.bin"
+
+
+class _Target:
+    """A file that grows in several regions at once; the journal's unit."""
+
+    def __init__(self, path: Path, size: int, regions: int) -> None:
+        self.path = path
+        self.descriptor = layout.preallocate(path, size)
+        # Per region: ranks written, bytes written, checksum so far.
+        self.state = np.zeros((3, regions), dtype=np.int64)
+
+    def append(self, region: int, start: int, data: Bytes, ranks: int) -> None:
+        """Write the next bytes of a region that starts at ``start``."""
+        done, total = 0, len(data)
+        place = start + int(self.state[1, region])
+        while done < total:
+            done += os.pwrite(self.descriptor, data[done:].data, place + done)
+        self.state[0, region] += ranks
+        self.state[1, region] += total
+        self.state[2, region] = layout.crc(data, int(self.state[2, region]))
+
+    def sync(self) -> None:
+        os.fdatasync(self.descriptor)
+        os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+class Packed:
+    """One column's pack, in the making.
+
+    Args:
+        folder: The plan's folder, with the programmes and the list of misses.
+        rows: The column.
+        programmes: Index of the programmes; ``items`` counts pack rows.
+        hot: Ascending ids of resident rows.
+
+    Attributes:
+        index: Entries of the pack; checksums are right when :meth:`run` is done.
+        hot_bytes: Length of the file of resident rows.
+        pack_bytes: Length of the pack.
+    """
+
+    def __init__(
+        self, folder: Path, rows: Rows, programmes: Index, hot: npt.NDArray[np.int64]
+    ) -> None:
+        self.folder, self.rows, self.hot = folder, rows, hot
+        self.first = np.concatenate([[0], np.cumsum(programmes["items"], dtype=np.int64)])
+        self.misses = _map_ids(folder / MISSES, int(self.first[-1]), rows.num_rows)
+        self.index = np.zeros(len(programmes), dtype=INDEX)
+        place = 0
+        for batch in range(len(programmes)):
+            count = int(programmes["items"][batch])
+            if rows.kind == "dense":
+                length = count * rows.row_bytes
+            else:
+                ids = self._ids(batch, 0, count)
+                length = 4 * count + int(rows.lengths(ids).sum())
+            self.index[batch] = (place, length, 0, 0, count, 0)
+            place = align_up(place + length)
+        self.pack_bytes = place
+        self.hot_bytes = int(rows.lengths(hot).sum()) + len(rows.prefix(hot))
+        self.hot_crc = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tables that packing holds."""
+        return self.index.nbytes + 8 * 4 * len(self.index) + self.first.nbytes
+
+    def run(self, chunk_bytes: int, identity: str) -> None:
+        """Pack, or continue where a killed run stopped.
+
+        Raises:
+            OutOfDiskError: the disk cannot hold the pack; raised before anything is read.
+            StoreError: the column's file is damaged.
+        """
+        name = self.rows.name
+        pack = _Target(
+            self.folder / f"{pack_name(name)}.bin", self.pack_bytes, len(self.index)
+        )
+        hot = _Target(self.folder / hot_name(name), align_up(self.hot_bytes), 1)
+        journal = self.folder / f"journal-{name}.npy"
+        try:
+            start = self._resume(journal, identity, pack, hot)
+            with track(f"pack {name}", self.rows.num_rows, "rows", done=start) as bar:
+                for first, piece in self.rows.scan(chunk_bytes, start):
+                    self._add(pack, hot, first, piece)
+                    pack.sync()
+                    hot.sync()
+                    end = first + len(piece)
+                    _save(journal, identity, end, pack, hot)
+                    _drop_cache(self.rows)
+                    bar.advance(len(piece))
+        finally:
+            pack.close()
+            hot.close()
+        self.index["crc"] = pack.state[2].astype(np.uint32)
+        self.hot_crc = int(hot.state[2, 0])
+        layout.write_index(self.folder / f"{pack_name(name)}.idx", self.index)
+
+    def _add(self, pack: _Target, hot: _Target, first: int, piece: Bytes) -> None:
+        """Copy the rows of one piece of the scan to where they belong."""
+        end = first + len(piece)
+        stage = max(1, STAGE_BYTES // max(1, self.rows.row_bytes))
+        for batch in range(len(self.index)):
+            begin = int(pack.state[0, batch])
+            wanted = self._ids(batch, begin, int(self.index["rows"][batch]))
+            stop = int(np.searchsorted(wanted, end))
+            start = int(self.index["offset"][batch])
+            for at in range(0, stop, stage):
+                ids = wanted[at : min(stop, at + stage)].astype(np.int64)
+                pack.append(batch, start, self.rows.take(piece, first, ids), len(ids))
+        begin = int(hot.state[0, 0])
+        stop = int(np.searchsorted(self.hot, end))
+        for at in range(begin, stop, stage):
+            ids = self.hot[at : min(stop, at + stage)]
+            hot.append(0, 0, self.rows.take(piece, first, ids), len(ids))
+
+    def _ids(self, batch: int, begin: int, end: int) -> npt.NDArray[np.int64]:
+        start = int(self.first[batch])
+        ids: npt.NDArray[np.int64] = self.misses[start + begin : start + end]
+        return ids
+
+    def _resume(
+        self, journal: Path, identity: str, pack: _Target, hot: _Target
+    ) -> int:
+        found = _load(journal, identity, pack, hot)
+        if found is not None:
+            return found
+        pack.state[:] = 0
+        hot.state[:] = 0
+        if self.rows.kind == "sparse":
+            for batch in range(len(self.index)):
+                ids = self._ids(batch, 0, int(self.index["rows"][batch]))
+                prefix = self.rows.prefix(ids.astype(np.int64))
+                pack.append(batch, int(self.index["offset"][batch]), prefix, 0)
+            hot.append(0, 0, self.rows.prefix(self.hot), 0)
+        return 0
+
+
+def _map_ids(path: Path, count: int, num_rows: int) -> npt.NDArray[np.int64]:
+    kind = "<u4" if num_rows <= 2**32 else "<u8"
+    if count == 0:
+        return np.zeros(0, dtype=np.int64)
+    found: npt.NDArray[np.int64] = np.memmap(path, kind, "r", shape=(count,))
+    return found
+
+
+def _save(
+    journal: Path, identity: str, end: int, pack: _Target, hot: _Target
+) -> None:
+    state = np.concatenate([pack.state, hot.state], axis=1)
+    with files.publish(journal) as file:
+        file.write(identity.encode().ljust(64, b" "))
+        buffer = io.BytesIO()
+        np.save(buffer, np.concatenate([[end], state.reshape(-1)]))
+        file.write(buffer.getvalue())
+
+
+def _load(journal: Path, identity: str, pack: _Target, hot: _Target) -> int | None:
+    """Set the targets' states from a journal of this plan; return the next row."""
+    if not journal.exists():
+        return None
+    with open(journal, "rb") as file:
+        if file.read(64) != identity.encode().ljust(64, b" "):
+            return None
+        values = np.load(file, allow_pickle=False)
+    regions = pack.state.shape[1] + 1
+    if len(values) != 1 + 3 * regions:
+        return None
+    state = values[1:].reshape(3, regions)
+    pack.state[:], hot.state[:] = state[:, :-1], state[:, -1:]
+    return int(values[0])
+
+
+def _drop_cache(rows: Rows) -> None:
+    """Let the page cache forget what the scan has read."""
+    if rows.kind != "dense":
+        return
+    descriptor = os.open(rows.column.path, os.O_RDONLY)  # type: ignore[union-attr]
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
