@@ -1,0 +1,161 @@
+"""Putting a batch together: every tensor of it inside one output buffer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from graphlab.datasets.column import SparseColumn, gather
+from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.layout import Record
+from graphlab.outofcore.pool import Block, Pool, block_bytes
+from graphlab.sample.loader import Made
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+# Temporaries of gathering a resident sparse column, by pieces of rows.
+SPARSE_STEP_BYTES = 2**20
+_SPARSE_BYTES_PER_ENTRY = 48
+
+
+class Fields:
+    """Names and sizes of what a batch holds.
+
+    Args:
+        node: Node columns by name, in the order of the batch's fields: the resident column,
+            or the rows that are read from disk.
+        edge: Edge columns by name; all resident.
+        disjoint: Whether batches carry ``batch``, the tree of each node.
+    """
+
+    def __init__(
+        self,
+        node: dict[str, Tensor | SparseColumn | Rows],
+        edge: dict[str, Tensor | SparseColumn],
+        disjoint: bool,
+    ) -> None:
+        self.node, self.edge, self.disjoint = node, edge, disjoint
+
+    def block_bytes(self, nodes: int, edges: int, seeds: int) -> int:
+        """Bytes of the output buffer of a batch."""
+        sizes = [8 * nodes, 16 * edges, 8 * edges, 8 * seeds]
+        sizes += [8 * nodes] if self.disjoint else []
+        sizes += [nodes * _row_bytes(column) for column in self.node.values()]
+        sizes += [edges * _row_bytes(column) for column in self.edge.values()]
+        return block_bytes(*sizes)
+
+    def scratch_bytes(self, nodes: int, edges: int) -> int:
+        """Bytes of temporaries while a batch is put together."""
+        columns = [*self.node.values(), *self.edge.values()]
+        sparse = any(isinstance(c, SparseColumn) for c in columns)
+        unpacked = any(getattr(c, "kind", "") == "sparse" for c in columns)
+        total = 4 * nodes + 16 * nodes + 8 * edges
+        return total + (48 * nodes if unpacked else 0) + (
+            4 * SPARSE_STEP_BYTES if sparse else 0
+        )
+
+
+class Assembler:
+    """Makes batches of given fields in buffers of a pool.
+
+    Args:
+        fields: What a batch holds.
+        pool: Output buffers.
+        device: Where batches go.
+    """
+
+    def __init__(self, fields: Fields, pool: Pool, device: torch.device) -> None:
+        self.fields, self.pool, self.device = fields, pool, device
+
+    def begin(self, record: Record) -> Filling:
+        """Start the batch of a record: ids and edges are in place."""
+        return Filling(self, self.pool.acquire(), record)
+
+
+class Filling:
+    """A batch being put together."""
+
+    def __init__(self, assembler: Assembler, block: Block, record: Record) -> None:
+        self._assembler, self._block, self._record = assembler, block, record
+        nodes, edges = len(record.n_id), len(record.row)
+        self.n_id = self._copy(record.n_id)
+        self._edge_index = block.take((2, edges), torch.int64)
+        np.copyto(self._edge_index[0].numpy(), record.row, casting="unsafe")
+        degree = torch.from_numpy(record.degree.astype(np.int64))
+        targets = torch.arange(len(degree))
+        self._edge_index[1] = torch.repeat_interleave(
+            targets, degree, output_size=edges
+        )
+        self._e_id = self._copy(record.e_id)
+        self._input_id = self._copy(record.input_id)
+        self._tree = self._copy(record.tree) if assembler.fields.disjoint else None
+        self._read: dict[str, Tensor] = {}
+        self._nodes = nodes
+
+    def _copy(self, ids: npt.NDArray[Any]) -> Tensor:
+        out = self._block.take((len(ids),), torch.int64)
+        np.copyto(out.numpy(), ids, casting="unsafe")
+        return out
+
+    def column(self, rows: Rows) -> Tensor:
+        """The place of a column that is read from disk: [nodes, width], to be filled."""
+        out = self._block.take((self._nodes, rows.width), rows.dtype)
+        self._read[rows.name] = out.reshape(self._nodes, *rows.shape)
+        return out
+
+    def finish(self) -> Made:
+        """Add the resident columns; the batch as ``Data``, in NeighborLoader's order."""
+        from torch_geometric.data import Data
+
+        record, fields = self._record, self._assembler.fields
+        node = {
+            name: self._read[name]
+            if name in self._read
+            else self._gather(column, self.n_id)
+            for name, column in fields.node.items()
+        }
+        edge = {name: self._gather(c, self._e_id) for name, c in fields.edge.items()}
+        nbytes = sum(t.nbytes for t in (*node.values(), *edge.values()))
+        more: dict[str, Any] = {} if "x" in node else {"num_nodes": self._nodes}
+        more |= {
+            "input_id": self._input_id,
+            "batch_size": len(record.input_id),
+            "num_sampled_nodes": record.nodes,
+            "num_sampled_edges": record.edges,
+        }
+        if self._tree is not None:
+            more["batch"] = self._tree
+        data: Data = Data(
+            edge_index=self._edge_index,
+            n_id=self.n_id,
+            e_id=self._e_id,
+            **node,
+            **edge,
+            **more,
+        )
+        if self._assembler.device.type != "cpu":
+            data = data.to(str(self._assembler.device))
+        return Made(data, self._nodes, nbytes)
+
+    def _gather(self, column: Any, ids: Tensor) -> Tensor:
+        out = self._block.take((len(ids), *column.shape[1:]), column.dtype)
+        if not isinstance(column, SparseColumn):
+            return gather(column, ids, out)
+        entries = max(1, int(np.diff(column.ptr).max(initial=1)))
+        step = max(1, SPARSE_STEP_BYTES // (_SPARSE_BYTES_PER_ENTRY * entries))
+        for start in range(0, len(ids), step):
+            stop = start + step
+            column.gather(ids[start:stop], out[start:stop])
+        return out
+
+
+def _row_bytes(column: Tensor | SparseColumn | Rows) -> int:
+    if isinstance(column, (Tensor, SparseColumn)):
+        width = int(np.prod(column.shape[1:], dtype=np.int64))
+        return width * column.dtype.itemsize
+    return column.out_bytes

@@ -1,0 +1,327 @@
+"""Mode ``replay``: batches from their records, their programmes and their packs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from graphlab import ops
+from graphlab.outofcore import layout
+from graphlab.outofcore.batch import Assembler
+from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.layout import Index
+from graphlab.outofcore.pack import hot_name, pack_name
+from graphlab.outofcore.reader import (
+    ALIGN,
+    Bytes,
+    DirectFile,
+    Request,
+    Ring,
+    allocate,
+    cut,
+)
+from graphlab.outofcore.schedule import PROGRAMME
+from graphlab.outofcore.trace import SAMPLES, check_record
+from graphlab.sample.loader import Made
+
+
+class _Part(NamedTuple):
+    """One of a batch's regions: its file, its index, and the rows it holds."""
+
+    file: DirectFile
+    index: Index
+    rows: Rows | None = None
+
+
+class Trace:
+    """The sampled batches, their programmes and packs, opened for reading.
+
+    Args:
+        folder: The plan.
+        files: File table of the manifest.
+        columns: Columns that are read from packs.
+        hot_rows: Number of resident rows.
+    """
+
+    def __init__(
+        self, folder: Path, files: dict[str, Any], columns: list[Rows], hot_rows: int
+    ) -> None:
+        self.folder, self.files, self.hot_rows = folder, files, hot_rows
+        self.columns = columns
+        self.parts = [self._part(SAMPLES), self._part(PROGRAMME)]
+        self.parts += [self._part(pack_name(rows.name), rows) for rows in columns]
+
+    def _part(self, stem: str, rows: Rows | None = None) -> _Part:
+        index = layout.read_index(
+            self.folder / f"{stem}.idx", self.files[f"{stem}.idx"]
+        )
+        path = self.folder / f"{stem}.bin"
+        layout.check_size(path, self.files[path.name])
+        return _Part(DirectFile(path), index, rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the index tables."""
+        return sum(part.index.nbytes for part in self.parts)
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes read so far."""
+        return sum(part.file.device_bytes for part in self.parts)
+
+    def requests(self, batch: int, segment: int) -> Iterator[Request]:
+        """What to read for one batch, in the order in which it is used."""
+        for number, part in enumerate(self.parts):
+            entry = part.index[batch]
+            offset, length = int(entry["offset"]), int(entry["length"])
+            if part.rows is None or part.rows.kind == "sparse":
+                yield from cut(part.file, offset, length, segment, number)
+                continue
+            size = part.rows.row_bytes
+            step = rows_per_request(size, segment)
+            for row in range(0, int(entry["rows"]), step):
+                span = min(step, int(entry["rows"]) - row) * size
+                yield Request(part.file, offset + row * size, span, (number, row))
+
+    def close(self) -> None:
+        """Close the files."""
+        for part in self.parts:
+            part.file.close()
+
+
+def rows_per_request(row_bytes: int, segment: int) -> int:
+    """Rows of a pack to read at once: aligned at both ends where that is possible."""
+    unit = ALIGN // int(np.gcd(ALIGN, row_bytes))
+    if unit * row_bytes <= segment:
+        return segment // (unit * row_bytes) * unit
+    return max(1, (segment - 2 * ALIGN) // row_bytes)
+
+
+class Hot:
+    """The resident rows of one column."""
+
+    def __init__(self, trace: Trace, rows: Rows, ring: Ring) -> None:
+        path = trace.folder / hot_name(rows.name)
+        entry = trace.files[path.name]
+        file = DirectFile(path, entry["bytes"])
+        self.buffer = allocate(entry["rows_bytes"])
+        found = 0
+        try:
+            length = entry["rows_bytes"]
+            pieces = cut(file, 0, length, ring.segment)
+            for request, data in ring.stream(pieces):
+                at = request.tag[1]
+                self.buffer[at : at + len(data)] = data
+                found = layout.crc(data, found)
+        finally:
+            file.close()
+        if found != entry["crc32c"]:
+            from graphlab.errors import StoreError
+
+            raise StoreError(
+                path, None, f"CRC32C {entry['crc32c']:08x}", f"{found:08x}", layout.REMEDY
+            )
+        count = trace.hot_rows
+        self.bytes = self.buffer[: entry["rows_bytes"]]
+        if rows.kind == "dense":
+            self.slots = torch.from_numpy(self.bytes).reshape(count, rows.row_bytes)
+            return
+        entries = self.bytes[: 4 * count].view("<u4").astype(np.int64)
+        item = 4 + rows.dtype.itemsize
+        self.ptr = 4 * count + np.concatenate([[0], np.cumsum(entries * item)])
+
+
+class Replay:
+    """Assembles the batches of a plan, in order, from a ring of reads.
+
+    Args:
+        trace: The files.
+        assembler: Knows the fields of a batch and owns the output buffers.
+        ring: Buffers for reads.
+        record_bytes: Room for a record and its programme.
+        sparse_bytes: Room for the sparse packs of a batch.
+        max_rows: Rows of the largest batch.
+        verify: Whether checksums are compared the first time that a batch is read.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        assembler: Assembler,
+        ring: Ring,
+        *,
+        record_bytes: int,
+        sparse_bytes: int,
+        max_rows: int,
+        verify: bool,
+    ) -> None:
+        self.trace, self._assembler, self._ring = trace, assembler, ring
+        self._hot = {rows.name: Hot(trace, rows, ring) for rows in trace.columns}
+        self._record = allocate(record_bytes)
+        self._sparse = allocate(sparse_bytes)
+        self._dst = np.zeros(max_rows, dtype=np.int32)
+        self._unverified = np.full(len(trace.parts[0].index), verify)
+        self._lock = threading.Lock()
+        self._stream: Iterator[tuple[Request, Bytes]] | None = None
+        self.hits = self.misses = 0
+
+    def open(
+        self, order: npt.NDArray[np.int64], step: int
+    ) -> Callable[[int], Made]:
+        """Make batches ``order[number]``, best asked for ``step`` after ``step``."""
+        state: dict[str, Any] = {"next": -1, "stream": None}
+
+        def make(number: int) -> Made:
+            with self._lock:
+                stream = state["stream"]
+                if number != state["next"] or stream is not self._stream:
+                    self._drop_stream()
+                    stream = self._ring.stream(
+                        request
+                        for following in range(number, len(order), step)
+                        for request in self.trace.requests(
+                            int(order[following]), self._ring.segment
+                        )
+                    )
+                    self._stream = state["stream"] = stream
+                state["next"] = -1  # until this batch is whole
+                made = self._make(int(order[number]), stream)
+                state["next"] = number + step
+                return made
+
+        return make
+
+    def close(self) -> None:
+        """Stop reading and close the files."""
+        with self._lock:
+            self._drop_stream()
+        self._ring.close()
+        self.trace.close()
+
+    def _drop_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()  # type: ignore[attr-defined]
+            self._stream = None
+
+    def _make(self, batch: int, stream: Iterator[tuple[Request, Bytes]]) -> Made:
+        verify = bool(self._unverified[batch])
+        length = [int(part.index[batch]["length"]) for part in self.trace.parts[:2]]
+        split = -(-length[0] // 64) * 64
+        sample, programme = self._record[: length[0]], self._record[split:]
+        self._collect(stream, 0, batch, sample, verify)
+        self._collect(stream, 1, batch, programme[: length[1]], verify)
+        record = layout.decode_sample(sample)
+        source = torch.from_numpy(layout.decode_programme(programme[: length[1]]))
+        filling = self._assembler.begin(record)
+        for number, rows in enumerate(self.trace.columns, start=2):
+            out = filling.column(rows)
+            if rows.kind == "dense":
+                self._dense(stream, number, batch, source, out, verify)
+            else:
+                self._expand(stream, number, batch, source, out, verify)
+        misses = int(self.trace.parts[1].index[batch]["items"])
+        self.hits += len(record.n_id) - misses
+        self.misses += misses
+        self._unverified[batch] = False
+        return filling.finish()
+
+    def _dense(
+        self,
+        stream: Iterator[tuple[Request, Bytes]],
+        number: int,
+        batch: int,
+        source: Tensor,
+        out: Tensor,
+        verify: bool,
+    ) -> None:
+        part = self.trace.parts[number]
+        rows, entry = part.rows, part.index[batch]
+        assert rows is not None
+        count = int(entry["rows"])
+        dst = torch.from_numpy(self._dst[:count])
+        ops.assemble_hits(
+            self._hot[rows.name].slots, source, out, dst, decode=rows.decode
+        )
+        found = done = 0
+        while done < count:
+            request, data = next(stream)
+            assert request.tag == (number, done)
+            if verify:
+                found = layout.crc(data, found)
+            size = len(data) // rows.row_bytes
+            ops.assemble_rows(
+                torch.from_numpy(data), dst[done : done + size], out, decode=rows.decode
+            )
+            done += size
+        if verify:
+            check_record(part.file.path, batch, entry, found)
+
+    def _expand(
+        self,
+        stream: Iterator[tuple[Request, Bytes]],
+        number: int,
+        batch: int,
+        source: Tensor,
+        out: Tensor,
+        verify: bool,
+    ) -> None:
+        part = self.trace.parts[number]
+        rows, entry = part.rows, part.index[batch]
+        assert rows is not None
+        hot, where = self._hot[rows.name], source.numpy()
+        hits = np.flatnonzero(where >= 0).astype(np.int32)
+        begin, end = hot.ptr[where[hits]], hot.ptr[where[hits] + 1]
+        _sparse(hot.bytes, begin, end, hits, out)
+        count = int(entry["rows"])
+        data = self._sparse[: int(entry["length"])]
+        self._collect(stream, number, batch, data, verify)
+        missing = np.flatnonzero(where < 0)
+        dst = self._dst[:count]
+        dst[~where[missing]] = missing
+        item = 4 + rows.dtype.itemsize
+        ends = 4 * count + np.cumsum(data[: 4 * count].view("<u4") * np.int64(item))
+        begins = np.concatenate([[4 * count], ends[:-1]])[:count]
+        _sparse(data, begins, ends, dst, out)
+
+    def _collect(
+        self,
+        stream: Iterator[tuple[Request, Bytes]],
+        number: int,
+        batch: int,
+        area: Bytes,
+        verify: bool,
+    ) -> None:
+        """Put a region's pieces together and compare its checksum."""
+        part = self.trace.parts[number]
+        done = 0
+        while done < len(area):
+            request, data = next(stream)
+            assert request.tag == (number, done)
+            area[done : done + len(data)] = data
+            done += len(data)
+        if verify:
+            found = layout.crc(area)
+            check_record(part.file.path, batch, part.index[batch], found)
+
+
+def _sparse(
+    data: Bytes,
+    begin: npt.NDArray[np.int64],
+    end: npt.NDArray[np.int64],
+    dst: npt.NDArray[np.int32],
+    out: Tensor,
+) -> None:
+    ops.assemble_sparse(
+        torch.from_numpy(data),
+        torch.from_numpy(begin),
+        torch.from_numpy(end),
+        torch.from_numpy(dst),
+        out,
+    )

@@ -1,0 +1,131 @@
+"""How a memory budget is shared out between the parts of a running loader."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from graphlab.outofcore.batch import Fields
+from graphlab.outofcore.budget import Ledger
+from graphlab.outofcore.reader import ALIGN, align_down, align_up
+
+SEGMENT_BYTES = 2**20
+LEAST_SEGMENT_BYTES = 2**16
+DEPTH = 8
+
+
+class Largest(NamedTuple):
+    """The largest batch: an upper bound in each count by itself."""
+
+    nodes: int
+    edges: int
+    seeds: int
+
+
+class Sizing(NamedTuple):
+    """Bytes of each part of a running loader; their sum is within the budget.
+
+    Attributes:
+        prefetch: Batches made ahead; output buffers are one more.
+        depth, segment: Reads in flight, and bytes of each.
+        block: Bytes of an output buffer.
+        record: Bytes for the records of a batch.
+        sparse: Bytes for the sparse packs of a batch.
+        scratch: Bytes of temporaries.
+        tables: Bytes of index tables, and of maps from nodes to slots.
+        resident: Bytes of columns that are in memory whole.
+        topology: Bytes of the graph that are counted; 0 where it is not touched, or where
+            it is left to the page cache.
+        hot: Bytes of resident rows of columns on disk.
+    """
+
+    prefetch: int
+    depth: int
+    segment: int
+    block: int
+    record: int
+    sparse: int
+    scratch: int
+    tables: int
+    resident: int
+    topology: int
+    hot: int
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Memory by part, for people."""
+        return {
+            "columns in memory": self.resident,
+            "topology": self.topology,
+            "hot rows": self.hot,
+            "read ring": self.depth * self.segment,
+            "batch records": self.record + self.sparse,
+            "output buffers": (self.prefetch + 1) * self.block,
+            "scratch": self.scratch,
+            "tables": self.tables,
+        }
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(self.parts.values())
+
+
+def ring_sizes(limit: int, row_bytes: int) -> tuple[int, int]:
+    """Depth and segment of the read ring: 1/16 of the budget, up to 8 MiB.
+
+    A row, wherever it begins, fits a segment.
+    """
+    segment = align_down(min(max(limit // 128, LEAST_SEGMENT_BYTES), SEGMENT_BYTES))
+    segment = max(segment, align_up(row_bytes) + 2 * ALIGN)
+    return (DEPTH if DEPTH * segment <= limit // 8 else 2), segment
+
+
+def share_out(
+    limit: int,
+    fields: Fields,
+    largest: Largest,
+    *,
+    owner: str,
+    prefetch: int,
+    row_bytes: int,
+    record: int,
+    sparse: int,
+    tables: int,
+    resident: int,
+    topology: int = 0,
+    use_ring: bool = True,
+) -> Sizing:
+    """Share ``limit`` out; what is left becomes hot rows.
+
+    Deep prefetching gives way first: buffers may take half of the budget, and at least two.
+
+    Raises:
+        BudgetError: the parts do not fit without any hot row; the message lists them.
+    """
+    block = fields.block_bytes(*largest)
+    depth, segment = ring_sizes(limit, row_bytes) if use_ring else (0, 0)
+    made: dict[str, Any] = {
+        "depth": depth,
+        "segment": segment,
+        "block": block,
+        "record": align_up(record),
+        "sparse": align_up(sparse),
+        "scratch": fields.scratch_bytes(largest.nodes, largest.edges),
+        "tables": tables,
+        "resident": resident,
+        "topology": topology,
+    }
+    ahead = max(prefetch, 1)
+    while ahead > 1 and (ahead + 1) * block > (limit - resident) // 2:
+        ahead -= 1
+    sizing = Sizing(prefetch=ahead, hot=0, **made)
+    ledger = Ledger(limit, owner)
+    for part, size in sizing.parts.items():
+        if part != "output buffers":
+            ledger.take(part, size)
+    remedy = (
+        f"or a smaller batch_size or fewer neighbours: the largest batch has "
+        f"{largest.nodes:,} nodes"
+    )
+    ledger.take("output buffers of two batches", sizing.parts["output buffers"], remedy)
+    return sizing._replace(hot=limit - sizing.total)
