@@ -87,7 +87,9 @@ def assemble_hits(
     width = _check_out(name, out, decode)
     check.tensor(name, "slots", slots, dtypes=(torch.uint8,), ndim=2)
     if slots.shape[1] != width:
-        check.fail(ValueError, name, "slots", f"have rows of {width} bytes", slots.shape[1])
+        check.fail(
+            ValueError, name, "slots", f"have rows of {width} bytes", slots.shape[1]
+        )
     check.tensor(name, "source", source, dtypes=(torch.int32,), ndim=1)
     check.tensor(name, "dst", dst, dtypes=(torch.int32,), ndim=1)
     if len(source) != len(out):
@@ -133,7 +135,9 @@ def assemble_rows(
     if offset is not None:
         check.tensor(name, "offset", offset, dtypes=(torch.int64,), ndim=1)
         if len(offset) != len(dst):
-            check.fail(ValueError, name, "offset", f"have {len(dst)} entries", len(offset))
+            check.fail(
+                ValueError, name, "offset", f"have {len(dst)} entries", len(offset)
+            )
     torch.ops.graphlab_io.assemble_rows(bytes, offset, dst, decode, out)
 
 
@@ -174,7 +178,9 @@ def assemble_sparse(
     for argument, value in (("begin", begin), ("end", end)):
         check.tensor(name, argument, value, dtypes=(torch.int64,), ndim=1)
         if len(value) != len(dst):
-            check.fail(ValueError, name, argument, f"have {len(dst)} entries", len(value))
+            check.fail(
+                ValueError, name, argument, f"have {len(dst)} entries", len(value)
+            )
     torch.ops.graphlab_io.assemble_sparse(bytes, begin, end, dst, out)
 
 

@@ -10,17 +10,13 @@ import torch
 from torch import Tensor
 
 from graphlab.datasets.column import SparseColumn, gather
-from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.columns import SPARSE_STEP_BYTES, Rows, gather_sparse
 from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Block, Pool, block_bytes
 from graphlab.sample.loader import Made
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
-
-# Temporaries of gathering a resident sparse column, by pieces of rows.
-SPARSE_STEP_BYTES = 2**20
-_SPARSE_BYTES_PER_ENTRY = 48
 
 
 class Fields:
@@ -55,8 +51,10 @@ class Fields:
         sparse = any(isinstance(c, SparseColumn) for c in columns)
         unpacked = any(getattr(c, "kind", "") == "sparse" for c in columns)
         total = 4 * nodes + 16 * nodes + 8 * edges
-        return total + (48 * nodes if unpacked else 0) + (
-            4 * SPARSE_STEP_BYTES if sparse else 0
+        return (
+            total
+            + (48 * nodes if unpacked else 0)
+            + (4 * SPARSE_STEP_BYTES if sparse else 0)
         )
 
 
@@ -146,11 +144,7 @@ class Filling:
         out = self._block.take((len(ids), *column.shape[1:]), column.dtype)
         if not isinstance(column, SparseColumn):
             return gather(column, ids, out)
-        entries = max(1, int(np.diff(column.ptr).max(initial=1)))
-        step = max(1, SPARSE_STEP_BYTES // (_SPARSE_BYTES_PER_ENTRY * entries))
-        for start in range(0, len(ids), step):
-            stop = start + step
-            column.gather(ids[start:stop], out[start:stop])
+        gather_sparse(column, ids, out)
         return out
 
 

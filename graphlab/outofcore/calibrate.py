@@ -34,16 +34,18 @@ class Calibration(NamedTuple):
         return int(min(max(self.sequential / self.random, ALIGN), 2**18))
 
 
-def calibrate(path: Path, seconds: float = _SECONDS) -> Calibration:
-    """Read parts of a file for at most ``2 * seconds``; holds 8 MiB.
+def calibrate(
+    path: Path, depth: int = 8, segment: int = 2**20, seconds: float = _SECONDS
+) -> Calibration:
+    """Read parts of a file for at most ``2 * seconds``; holds a ring of the given sizes.
 
     A file of a few MiB is read once: then the figures are rough, and so is what they cost.
     """
     file = DirectFile(path)
-    ring = Ring(8, 2**20)
+    ring = Ring(depth, segment)
     try:
         start, done = time.perf_counter(), 0
-        for request, _ in ring.stream(cut(file, 0, file.size, 2**20)):
+        for request, _ in ring.stream(cut(file, 0, file.size, ring.segment)):
             done += request.length
             if time.perf_counter() - start > seconds:
                 break

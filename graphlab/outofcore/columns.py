@@ -15,6 +15,10 @@ from graphlab.datasets.stored import StoredColumn
 from graphlab.ops.io import stored_bytes
 from graphlab.outofcore.reader import Bytes
 
+# Temporaries of making a sparse column's rows dense, by pieces of rows.
+SPARSE_STEP_BYTES = 2**20
+_SPARSE_BYTES_PER_ENTRY = 48
+
 Ids = npt.NDArray[np.int64]
 
 
@@ -185,6 +189,10 @@ class SparseRows:
         out[at[:, None] + np.arange(self._item)] = packed
         return out
 
+    def gather(self, ids: Tensor, out: Tensor) -> None:
+        """Dense rows by id, through the memory map, a few at a time."""
+        gather_sparse(self.column, ids, out)
+
     def describe(self) -> dict[str, Any]:
         """The column's entry in a plan's manifest."""
         return {
@@ -193,6 +201,14 @@ class SparseRows:
             "row_bytes": self.row_bytes,
             "decode": self.decode,
         }
+
+
+def gather_sparse(column: SparseColumn, ids: Tensor, out: Tensor) -> None:
+    """Gather by pieces of rows, so that temporaries stay near SPARSE_STEP_BYTES."""
+    entries = max(1, len(column.idx) // max(1, column.shape[0]))
+    step = max(1, SPARSE_STEP_BYTES // (_SPARSE_BYTES_PER_ENTRY * entries))
+    for start in range(0, len(ids), step):
+        column.gather(ids[start : start + step], out[start : start + step])
 
 
 Rows = DenseRows | SparseRows
@@ -208,8 +224,8 @@ def rows_of(name: str, column: StoredColumn | SparseColumn) -> Rows:
 def load(column: StoredColumn | SparseColumn | Tensor) -> Tensor | SparseColumn:
     """Copy a column into memory, in the widths it has in memory."""
     if isinstance(column, SparseColumn):
-        parts = (np.array(part) for part in (column.ptr, column.idx, column.data))
-        return SparseColumn(*parts, column.shape)  # type: ignore[arg-type]
+        ptr, idx, data = (np.array(p) for p in (column.ptr, column.idx, column.data))
+        return SparseColumn(ptr, idx, data, (column.shape[0], column.shape[1]))
     if isinstance(column, Tensor):
         return column.clone()
     out = torch.empty(tuple(column.shape), dtype=column.dtype)

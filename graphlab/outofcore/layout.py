@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 from graphlab import files, ops
-from graphlab.ops import NeighborSample
 from graphlab.errors import OutOfDiskError, StoreError
+from graphlab.ops import NeighborSample
 from graphlab.outofcore.reader import Bytes
 
 FORMAT = "graphlab.plan"
@@ -211,8 +211,13 @@ def decode_programme(record: Bytes) -> npt.NDArray[np.int32]:
 
 def write_index(path: Path, index: Index) -> None:
     """Publish an index."""
+    write_bytes(path, index.view(np.uint8))
+
+
+def write_bytes(path: Path, data: Bytes) -> None:
+    """Publish a small file."""
     with files.publish(path) as file:
-        file.write(index.tobytes())
+        file.write(data.tobytes())
 
 
 def read_index(path: Path, entry: dict[str, int]) -> Index:
@@ -272,7 +277,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         version, seal = int(body["version"]), int(body.pop("crc32c"))
         form = body["format"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(path, None, "a manifest", f"damage ({error})", REMEDY) from error
+        raise StoreError(
+            path, None, "a manifest", f"damage ({error})", REMEDY
+        ) from error
     if form != FORMAT:
         raise StoreError(path, None, f"format {FORMAT}", repr(form), REMEDY)
     if version > VERSION:

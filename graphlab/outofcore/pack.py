@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from graphlab import files
 from graphlab.outofcore import layout
-from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.layout import INDEX, Index
 from graphlab.outofcore.reader import Bytes, align_up
@@ -84,7 +83,9 @@ class Packed:
         self, folder: Path, rows: Rows, programmes: Index, hot: npt.NDArray[np.int64]
     ) -> None:
         self.folder, self.rows, self.hot = folder, rows, hot
-        self.first = np.concatenate([[0], np.cumsum(programmes["items"], dtype=np.int64)])
+        self.first = np.concatenate(
+            [[0], np.cumsum(programmes["items"], dtype=np.int64)]
+        )
         self.misses = _map_ids(folder / MISSES, int(self.first[-1]), rows.num_rows)
         self.index = np.zeros(len(programmes), dtype=INDEX)
         place = 0
@@ -160,9 +161,7 @@ class Packed:
         ids: npt.NDArray[np.int64] = self.misses[start + begin : start + end]
         return ids
 
-    def _resume(
-        self, journal: Path, identity: str, pack: _Target, hot: _Target
-    ) -> int:
+    def _resume(self, journal: Path, identity: str, pack: _Target, hot: _Target) -> int:
         found = _load(journal, identity, pack, hot)
         if found is not None:
             return found
@@ -185,9 +184,7 @@ def _map_ids(path: Path, count: int, num_rows: int) -> npt.NDArray[np.int64]:
     return found
 
 
-def _save(
-    journal: Path, identity: str, end: int, pack: _Target, hot: _Target
-) -> None:
+def _save(journal: Path, identity: str, end: int, pack: _Target, hot: _Target) -> None:
     state = np.concatenate([pack.state, hot.state], axis=1)
     with files.publish(journal) as file:
         file.write(identity.encode().ljust(64, b" "))
@@ -221,5 +218,3 @@ def _drop_cache(rows: Rows) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
-
-

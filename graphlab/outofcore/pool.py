@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from graphlab.outofcore.reader import Bytes, allocate, align_up
+from graphlab.outofcore.reader import Bytes, align_up, allocate
 
 _ALIGN = 64
 # How long to wait for the caller to let go of a batch before it counts as kept: a training
@@ -33,7 +33,9 @@ class Block:
         size = count * dtype.itemsize
         piece = self._buffer[self._place : self._place + size]
         if len(piece) < size:
-            raise RuntimeError(f"a batch outgrew its buffer of {len(self._buffer)} bytes")
+            raise RuntimeError(
+                f"a batch outgrew its buffer of {len(self._buffer)} bytes"
+            )
         self._place += -(-size // _ALIGN) * _ALIGN
         return torch.from_numpy(piece).view(dtype).reshape(*shape)
 

@@ -41,7 +41,9 @@ def span(offset: int, length: int) -> int:
 def allocate(size: int) -> Bytes:
     """A zeroed buffer of whole pages, given back to the system when it is dropped."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    return np.frombuffer(mmap.mmap(-1, max(align_up(size), ALIGN), flags), dtype=np.uint8)
+    return np.frombuffer(
+        mmap.mmap(-1, max(align_up(size), ALIGN), flags), dtype=np.uint8
+    )
 
 
 class DirectFile:
@@ -64,7 +66,10 @@ class DirectFile:
             raise StoreError(self.path, None, "a file", "none") from None
         if expected is not None and self.size < expected:
             raise StoreError(
-                self.path, None, f"{expected} bytes", f"{self.size}: the file is truncated"
+                self.path,
+                None,
+                f"{expected} bytes",
+                f"{self.size}: the file is truncated",
             )
         self.device_bytes = 0
         self.direct = True

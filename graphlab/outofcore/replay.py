@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from graphlab import ops
+from graphlab.errors import StoreError
+from graphlab.ops import io
 from graphlab.outofcore import layout
 from graphlab.outofcore.batch import Assembler
 from graphlab.outofcore.columns import Rows
@@ -33,10 +34,10 @@ from graphlab.sample.loader import Made
 
 
 class _Part(NamedTuple):
-    """One of a batch's regions: its file, its index, and the rows it holds."""
+    """One of a batch's regions: its file, its table, and the rows it holds."""
 
     file: DirectFile
-    index: Index
+    table: Index
     rows: Rows | None = None
 
 
@@ -69,7 +70,7 @@ class Trace:
     @property
     def nbytes(self) -> int:
         """Bytes of the index tables."""
-        return sum(part.index.nbytes for part in self.parts)
+        return sum(part.table.nbytes for part in self.parts)
 
     @property
     def device_bytes(self) -> int:
@@ -79,7 +80,7 @@ class Trace:
     def requests(self, batch: int, segment: int) -> Iterator[Request]:
         """What to read for one batch, in the order in which it is used."""
         for number, part in enumerate(self.parts):
-            entry = part.index[batch]
+            entry = part.table[batch]
             offset, length = int(entry["offset"]), int(entry["length"])
             if part.rows is None or part.rows.kind == "sparse":
                 yield from cut(part.file, offset, length, segment, number)
@@ -107,9 +108,11 @@ def rows_per_request(row_bytes: int, segment: int) -> int:
 class Hot:
     """The resident rows of one column."""
 
-    def __init__(self, trace: Trace, rows: Rows, ring: Ring) -> None:
-        path = trace.folder / hot_name(rows.name)
-        entry = trace.files[path.name]
+    def __init__(
+        self, folder: Path, files: dict[str, Any], count: int, rows: Rows, ring: Ring
+    ) -> None:
+        path = folder / hot_name(rows.name)
+        entry = files[path.name]
         file = DirectFile(path, entry["bytes"])
         self.buffer = allocate(entry["rows_bytes"])
         found = 0
@@ -123,12 +126,13 @@ class Hot:
         finally:
             file.close()
         if found != entry["crc32c"]:
-            from graphlab.errors import StoreError
-
             raise StoreError(
-                path, None, f"CRC32C {entry['crc32c']:08x}", f"{found:08x}", layout.REMEDY
+                path,
+                None,
+                f"CRC32C {entry['crc32c']:08x}",
+                f"{found:08x}",
+                layout.REMEDY,
             )
-        count = trace.hot_rows
         self.bytes = self.buffer[: entry["rows_bytes"]]
         if rows.kind == "dense":
             self.slots = torch.from_numpy(self.bytes).reshape(count, rows.row_bytes)
@@ -163,18 +167,19 @@ class Replay:
         verify: bool,
     ) -> None:
         self.trace, self._assembler, self._ring = trace, assembler, ring
-        self._hot = {rows.name: Hot(trace, rows, ring) for rows in trace.columns}
+        self._hot = {
+            rows.name: Hot(trace.folder, trace.files, trace.hot_rows, rows, ring)
+            for rows in trace.columns
+        }
         self._record = allocate(record_bytes)
         self._sparse = allocate(sparse_bytes)
         self._dst = np.zeros(max_rows, dtype=np.int32)
-        self._unverified = np.full(len(trace.parts[0].index), verify)
+        self._unverified = np.full(len(trace.parts[0].table), verify)
         self._lock = threading.Lock()
         self._stream: Iterator[tuple[Request, Bytes]] | None = None
         self.hits = self.misses = 0
 
-    def open(
-        self, order: npt.NDArray[np.int64], step: int
-    ) -> Callable[[int], Made]:
+    def open(self, order: npt.NDArray[np.int64], step: int) -> Callable[[int], Made]:
         """Make batches ``order[number]``, best asked for ``step`` after ``step``."""
         state: dict[str, Any] = {"next": -1, "stream": None}
 
@@ -212,7 +217,7 @@ class Replay:
 
     def _make(self, batch: int, stream: Iterator[tuple[Request, Bytes]]) -> Made:
         verify = bool(self._unverified[batch])
-        length = [int(part.index[batch]["length"]) for part in self.trace.parts[:2]]
+        length = [int(part.table[batch]["length"]) for part in self.trace.parts[:2]]
         split = -(-length[0] // 64) * 64
         sample, programme = self._record[: length[0]], self._record[split:]
         self._collect(stream, 0, batch, sample, verify)
@@ -226,7 +231,7 @@ class Replay:
                 self._dense(stream, number, batch, source, out, verify)
             else:
                 self._expand(stream, number, batch, source, out, verify)
-        misses = int(self.trace.parts[1].index[batch]["items"])
+        misses = int(self.trace.parts[1].table[batch]["items"])
         self.hits += len(record.n_id) - misses
         self.misses += misses
         self._unverified[batch] = False
@@ -242,11 +247,11 @@ class Replay:
         verify: bool,
     ) -> None:
         part = self.trace.parts[number]
-        rows, entry = part.rows, part.index[batch]
+        rows, entry = part.rows, part.table[batch]
         assert rows is not None
         count = int(entry["rows"])
         dst = torch.from_numpy(self._dst[:count])
-        ops.assemble_hits(
+        io.assemble_hits(
             self._hot[rows.name].slots, source, out, dst, decode=rows.decode
         )
         found = done = 0
@@ -256,7 +261,7 @@ class Replay:
             if verify:
                 found = layout.crc(data, found)
             size = len(data) // rows.row_bytes
-            ops.assemble_rows(
+            io.assemble_rows(
                 torch.from_numpy(data), dst[done : done + size], out, decode=rows.decode
             )
             done += size
@@ -273,7 +278,7 @@ class Replay:
         verify: bool,
     ) -> None:
         part = self.trace.parts[number]
-        rows, entry = part.rows, part.index[batch]
+        rows, entry = part.rows, part.table[batch]
         assert rows is not None
         hot, where = self._hot[rows.name], source.numpy()
         hits = np.flatnonzero(where >= 0).astype(np.int32)
@@ -308,7 +313,7 @@ class Replay:
             done += len(data)
         if verify:
             found = layout.crc(area)
-            check_record(part.file.path, batch, part.index[batch], found)
+            check_record(part.file.path, batch, part.table[batch], found)
 
 
 def _sparse(
@@ -318,7 +323,7 @@ def _sparse(
     dst: npt.NDArray[np.int32],
     out: Tensor,
 ) -> None:
-    ops.assemble_sparse(
+    io.assemble_sparse(
         torch.from_numpy(data),
         torch.from_numpy(begin),
         torch.from_numpy(end),

@@ -23,6 +23,7 @@ from graphlab.outofcore.trace import read_samples
 
 PROGRAMME = "programme-00000"
 MISSES = "journal-misses.bin"
+_SLICE = 2**14
 POLICIES = ("static", "belady", "lru")
 
 
@@ -79,27 +80,52 @@ def measure(
 def hottest(
     counts: npt.NDArray[np.uint32], columns: list[Rows], room: int, ledger: Ledger
 ) -> npt.NDArray[np.int64]:
-    """The most used nodes whose rows fit ``room`` bytes, ascending; ties by smaller id."""
-    with ledger.hold("ranking of nodes", 28 * len(counts)):
-        ranked = np.argsort(counts.max(initial=0) - counts, kind="stable")
-        ranked = ranked[: int(np.count_nonzero(counts))]
-        size = np.zeros(len(ranked), dtype=np.int64)
-        for rows in columns:
-            size += rows.lengths(ranked) + (8 if rows.kind == "sparse" else 0)
-        fit = int(np.searchsorted(np.cumsum(size), room, side="right"))
-        return np.sort(ranked[:fit])
+    """The most used nodes whose rows fit ``room`` bytes, ascending; ties by smaller id.
+
+    Bytes are summed by count, so no ranking of all nodes is ever held.
+    """
+    levels = int(counts.max(initial=0)) + 1
+    with ledger.hold("ranking of nodes", 16 * levels + 48 * min(_SLICE, len(counts))):
+        at = np.zeros(levels, dtype=np.int64)
+        for first in range(0, len(counts), _SLICE):
+            part = counts[first : first + _SLICE]
+            cost = _cost(columns, np.arange(first, first + len(part)))
+            at += np.bincount(part, cost, levels).astype(np.int64)
+        above = np.cumsum(at[::-1])[::-1]  # bytes of all rows used at least so often
+        whole = int(np.searchsorted(-above[1:], -room)) + 1  # level 0 is never used
+        left = room - (int(above[whole]) if whole < levels else 0)
+        chosen = []
+        for first in range(0, len(counts), _SLICE):
+            part = counts[first : first + _SLICE]
+            take = part >= whole
+            ties = np.flatnonzero(part == whole - 1)
+            if whole > 1 and left > 0 and len(ties):
+                total = np.cumsum(_cost(columns, first + ties))
+                fit = int(np.searchsorted(total, left, side="right"))
+                left = left - int(total[-1]) if fit == len(ties) else 0
+                take[ties[:fit]] = True
+            chosen.append(first + np.flatnonzero(take))
+    return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
+
+
+def _cost(columns: list[Rows], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Bytes that keeping each row in memory takes."""
+    size = np.zeros(len(ids), dtype=np.int64)
+    for rows in columns:
+        size += rows.lengths(ids) + (12 if rows.kind == "sparse" else 0)
+    return size
 
 
 class Programmes(NamedTuple):
     """What compiling wrote.
 
     Attributes:
-        index: Entries of ``programme-00000.bin``; ``rows`` and ``items`` count rows and
+        table: Entries of ``programme-00000.bin``; ``rows`` and ``items`` count rows and
             pack rows.
         misses: Pack rows of all batches.
     """
 
-    index: Index
+    table: Index
     misses: int
 
 
@@ -134,7 +160,7 @@ def compile_programmes(
                 data = layout.encode_programme(source, epoch=0, batch=number)
                 pad = -place % ALIGN
                 programmes.write(b"\0" * pad)
-                programmes.write(data)
+                programmes.write(data.data)
                 place += pad
                 index[number] = (
                     place,

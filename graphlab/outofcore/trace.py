@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from graphlab import files, sizes
-from graphlab.errors import BudgetError, OutOfDiskError
+from graphlab.errors import BudgetError, OutOfDiskError, StoreError
 from graphlab.outofcore import layout
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.layout import INDEX, Index, Record
@@ -109,7 +109,9 @@ def sample_epochs(
     place = int(index["offset"][done - 1] + index["length"][done - 1]) if done else 0
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     saved = (done, place)
-    threads = threads if ledger.free > 4 * scratch_bytes(graph.num_nodes, threads) else 1
+    threads = (
+        threads if ledger.free > 4 * scratch_bytes(graph.num_nodes, threads) else 1
+    )
     node_maps = scratch_bytes(graph.num_nodes, threads)
     samples = Ahead(
         make, range(done, len(index)), prefetch=threads, num_threads=threads
@@ -187,8 +189,6 @@ def check_record(path: Path, batch: int, entry: np.void, found: int) -> None:
     Raises:
         StoreError: naming file, offset and batch.
     """
-    from graphlab.errors import StoreError
-
     if found != int(entry["crc"]):
         raise StoreError(
             path,

@@ -23,7 +23,9 @@ def decode_rows(stored: npt.NDArray[np.uint8], decode: str) -> Tensor:
     return torch.from_numpy(stored).view(name).float()
 
 
-def _write(out: Tensor, rows: npt.NDArray[np.intp], values: Tensor, decode: str) -> None:
+def _write(
+    out: Tensor, rows: npt.NDArray[np.intp], values: Tensor, decode: str
+) -> None:
     target = out.view(torch.uint8) if decode == "copy" else out
     target[torch.from_numpy(rows)] = values
 
@@ -57,7 +59,9 @@ def assemble_rows(
     if not count or not row_bytes:
         return
     windows = np.lib.stride_tricks.sliding_window_view(bytes.numpy(), row_bytes)
-    _write(out, dst.numpy().astype(np.intp), decode_rows(windows[starts], decode), decode)
+    _write(
+        out, dst.numpy().astype(np.intp), decode_rows(windows[starts], decode), decode
+    )
 
 
 def assemble_sparse(

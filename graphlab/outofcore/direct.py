@@ -1,0 +1,202 @@
+"""Modes ``direct`` and ``memory``: sample while training; read missing rows where they are."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from graphlab.ops import io
+from graphlab.outofcore.batch import Assembler
+from graphlab.outofcore.budget import Ledger
+from graphlab.outofcore.columns import DenseRows, Rows, SparseRows
+from graphlab.outofcore.job import Job
+from graphlab.outofcore.layout import Record
+from graphlab.outofcore.pool import Pool
+from graphlab.outofcore.reader import DirectFile, Request, Ring
+from graphlab.outofcore.replay import Hot
+from graphlab.sample.loader import Made
+
+_REMEDY = "choose a smaller batch_size or fewer neighbours"
+
+
+class _File:
+    """A dense column's own file, and its resident rows."""
+
+    def __init__(self, rows: DenseRows, hot: Hot) -> None:
+        self.rows, self.hot = rows, hot
+        self.file = DirectFile(rows.column.path)
+
+
+class Direct:
+    """Makes batches by sampling, and reads what is not in memory from the store.
+
+    Args:
+        job: What to sample.
+        assembler: Knows the fields of a batch and owns the output buffers.
+        columns: Columns that are read from disk.
+        ring: Buffers for reads; None where nothing is read.
+        ledger: Account of memory.
+        folder, files: The plan, and its file table.
+        hot: Ascending ids of resident rows.
+        gap: Bytes to read through rather than to skip.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        assembler: Assembler,
+        columns: list[Rows],
+        ring: Ring | None,
+        ledger: Ledger,
+        *,
+        folder: Path,
+        files: dict[str, Any],
+        hot: npt.NDArray[np.int64],
+        gap: int,
+    ) -> None:
+        self._job, self._assembler, self._ledger = job, assembler, ledger
+        self._ring, self._gap = ring, gap
+        self._mapped = [r for r in columns if isinstance(r, SparseRows)]
+        self._files: list[_File] = []
+        self._lock = threading.Lock()
+        self.hits = self.misses = 0
+        self._slot = np.full(job.dataset.num_nodes if columns else 0, -1, np.int32)
+        self._slot[hot] = np.arange(len(hot), dtype=np.int32)
+        for rows in columns:
+            if isinstance(rows, DenseRows):
+                assert ring is not None
+                self._files.append(
+                    _File(rows, Hot(folder, files, len(hot), rows, ring))
+                )
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes read so far."""
+        return sum(f.file.device_bytes for f in self._files)
+
+    def open(self, epoch: int, step: int) -> Callable[[int], Made]:
+        """Make batches of an epoch by number."""
+        batches = self._job.request.batches(epoch)
+
+        def make(number: int) -> Made:
+            positions = batches[number]
+            seeds = self._job.request.input_nodes[positions]
+            with self._lock:
+                sample = self._job.sampler.sample(seeds, epoch=epoch, batch=number)
+                return self._make(sample, positions)
+
+        return make
+
+    def close(self) -> None:
+        """Stop reading and close the files."""
+        with self._lock:
+            if self._ring is not None:
+                self._ring.close()
+            for entry in self._files:
+                entry.file.close()
+
+    def _make(self, sample: Any, positions: Tensor) -> Made:
+        nodes, edges = len(sample.n_id), len(sample.row)
+        self._make_room(nodes, edges, len(positions))
+        targets = nodes - sample.num_sampled_nodes[-1]
+        none = np.zeros(0, dtype=np.int64)
+        record = Record(
+            n_id=sample.n_id.numpy(),
+            degree=np.bincount(sample.col.numpy(), minlength=targets),
+            row=sample.row.numpy(),
+            e_id=sample.e_id.numpy(),
+            input_id=positions.numpy(),
+            tree=none if sample.batch is None else sample.batch.numpy(),
+            nodes=sample.num_sampled_nodes,
+            edges=sample.num_sampled_edges,
+        )
+        filling = self._assembler.begin(record)
+        for mapped in self._mapped:
+            mapped.gather(filling.n_id, filling.column(mapped))
+        missed = 0
+        if self._files:
+            source, wanted = self._look_up(record.n_id)
+            missed = len(wanted)
+            for entry in self._files:
+                self._fill(entry, source, wanted, filling.column(entry.rows))
+        self.misses += missed
+        self.hits += nodes - missed
+        return filling.finish()
+
+    def _make_room(self, nodes: int, edges: int, seeds: int) -> None:
+        """Grow the output buffers for a batch that is larger than the probe told."""
+        pool, fields = self._assembler.pool, self._assembler.fields
+        size = fields.block_bytes(nodes, edges, seeds)
+        if size > pool.size:
+            count = pool.nbytes // max(pool.size, 1)
+            remedy = f"{_REMEDY}: a batch has {nodes:,} nodes and {edges:,} edges"
+            self._ledger.take("output buffers", count * (size - pool.size), remedy)
+            self._assembler.pool = Pool(count, size)
+
+    def _look_up(
+        self, n_id: npt.NDArray[np.int64]
+    ) -> tuple[Tensor, npt.NDArray[np.int64]]:
+        """The programme of a batch, and the ids that it reads, ascending."""
+        source = self._slot[n_id]
+        where = np.flatnonzero(source < 0)
+        ids = n_id[where]
+        order = np.argsort(ids, kind="stable")
+        source[where[order]] = -1 - np.arange(len(order), dtype=np.int32)
+        return torch.from_numpy(source), ids[order]
+
+    def _fill(
+        self, entry: _File, source: Tensor, wanted: npt.NDArray[np.int64], out: Tensor
+    ) -> None:
+        rows = entry.rows
+        dst = torch.empty(len(wanted), dtype=torch.int32)
+        io.assemble_hits(entry.hot.slots, source, out, dst, decode=rows.decode)
+        assert self._ring is not None
+        stride = rows.column.row_bytes
+        requests = _runs(entry.file, wanted, stride, self._gap, self._ring.segment)
+        scale = rows.column.scale
+        for request, data in self._ring.stream(requests):
+            first, last = request.tag
+            place = wanted[first:last] * stride - request.offset
+            bytes, offset = torch.from_numpy(data), torch.from_numpy(place)
+            if scale is not None:
+                lead = scale[torch.from_numpy(wanted[first:last])].numpy()
+                body = data[place[:, None] + np.arange(stride)]
+                packed = np.concatenate([lead[:, None].view(np.uint8), body], axis=1)
+                bytes, offset = torch.from_numpy(packed.reshape(-1)), None  # type: ignore[assignment]
+            io.assemble_rows(
+                bytes, dst[first:last], out, offset=offset, decode=rows.decode
+            )
+
+
+def _runs(
+    file: DirectFile,
+    wanted: npt.NDArray[np.int64],
+    stride: int,
+    gap: int,
+    segment: int,
+) -> Iterator[Request]:
+    """Requests for ascending rows: near rows share one; tags are ranges of ``wanted``."""
+    if not len(wanted):
+        return
+    room = segment - 8192
+    begin = wanted * stride
+    far = np.flatnonzero(np.diff(begin) > gap + stride) + 1
+    edges = [0, *far.tolist(), len(wanted)]
+    for first, last in itertools.pairwise(edges):
+        while first < last:
+            end = begin[first] + max(room, stride)
+            stop = first + int(
+                np.searchsorted(begin[first:last], end - stride, side="right")
+            )
+            stop = max(stop, first + 1)
+            length = int(begin[stop - 1] - begin[first]) + stride
+            yield Request(file, int(begin[first]), length, (first, stop))
+            first = stop

@@ -1,0 +1,190 @@
+"""What a plan costs, for people: modes with bytes and seconds, memory by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graphlab import sizes
+from graphlab.outofcore import job as jobs
+from graphlab.outofcore.build import SLACK_BYTES
+from graphlab.outofcore.reader import ALIGN
+from graphlab.progress import duration
+
+if TYPE_CHECKING:
+    from graphlab.outofcore.plan import Plan
+
+
+@dataclass(frozen=True)
+class ModeCost:
+    """What one mode costs.
+
+    Attributes:
+        mode: Its name.
+        memory_bytes: Memory that it needs or takes.
+        disk_bytes: What the plan takes on disk beside the store.
+        read_bytes: Read in an epoch.
+        read_seconds: Time of reading them, by the calibration.
+        prepare_seconds: Time of reading and writing while planning, sampling aside.
+        note: Why it was, or cannot be, chosen.
+    """
+
+    mode: str
+    memory_bytes: int
+    disk_bytes: int
+    read_bytes: int
+    read_seconds: float
+    prepare_seconds: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Costs of the modes, and memory by part; ``print`` it for tables.
+
+    Attributes:
+        chosen: The plan's mode.
+        modes: Costs of the modes that the trace allows to tell.
+        memory: Bytes by part.
+        declared_bytes: The budget.
+        process_bytes: What the process took when the plan was made, the parts, and slack:
+            without model, optimiser and activations.
+        page_cache_bytes: Memory-mapped files that sampling touches and that are not
+            counted: the system keeps their pages as long as it likes.
+        batches_per_epoch, prefetch: Shape of the loader.
+    """
+
+    chosen: str
+    modes: list[ModeCost]
+    memory: dict[str, int]
+    declared_bytes: int
+    process_bytes: int
+    page_cache_bytes: int
+    batches_per_epoch: int
+    prefetch: int
+
+    def __str__(self) -> str:
+        head = ("mode", "memory", "disk", "read/epoch", "reading", "preparing", "")
+        rows: list[tuple[str, ...]] = [head]
+        for cost in self.modes:
+            mark = "> " if cost.mode == self.chosen else "  "
+            rows.append(
+                (
+                    mark + cost.mode,
+                    sizes.show(cost.memory_bytes),
+                    sizes.show(cost.disk_bytes),
+                    sizes.show(cost.read_bytes),
+                    duration(cost.read_seconds),
+                    duration(cost.prepare_seconds),
+                    cost.note,
+                )
+            )
+        lines = _table(rows)
+        lines += ["", f"memory, of {sizes.show(self.declared_bytes)} declared"]
+        parts = [(f"  {name}", sizes.show(size)) for name, size in self.memory.items()]
+        total = sum(self.memory.values())
+        lines += _table([*parts, ("  total", sizes.show(total))])
+        lines += [
+            "",
+            f"process: about {sizes.show(self.process_bytes)} without model, optimiser and "
+            "activations",
+        ]
+        if self.page_cache_bytes:
+            lines.append(
+                f"page cache: up to {sizes.show(self.page_cache_bytes)} of the memory-mapped "
+                "graph, not counted: the system takes it back under pressure"
+            )
+        lines.append(
+            f"{self.batches_per_epoch:,} batches an epoch, {self.prefetch} made ahead"
+        )
+        return "\n".join(lines)
+
+
+def explain(plan: Plan) -> Explanation:
+    """Tell what the plan costs; see :meth:`graphlab.outofcore.Plan.explain`."""
+    totals, sizing, job = plan.totals, plan.sizing, plan.job
+    counted = plan.mode == "replay" or sizing.topology > 0
+    return Explanation(
+        chosen=plan.mode,
+        modes=_modes(plan),
+        memory=sizing.parts,
+        declared_bytes=plan.memory,
+        process_bytes=totals["footprint_bytes"] + sizing.total + SLACK_BYTES,
+        page_cache_bytes=0 if counted else job.topology_bytes,
+        batches_per_epoch=plan.batches_per_epoch,
+        prefetch=sizing.prefetch,
+    )
+
+
+def _modes(plan: Plan) -> list[ModeCost]:
+    totals, sizing, job, disk = plan.totals, plan.sizing, plan.job, plan.calibration
+    everything = jobs.place(job, everything=True)
+    whole = everything.resident_bytes + job.topology_bytes
+    whole += (sizing.prefetch + 1) * sizing.block + sizing.scratch
+    load = sum(rows.file_bytes for rows in jobs.place(job).rows(job))
+    fits = whole <= plan.memory
+    costs = [
+        ModeCost(
+            "memory",
+            whole,
+            0,
+            0,
+            0.0,
+            load / disk.sequential,
+            "fits: no disk needed" if fits else "does not fit",
+        )
+    ]
+    if "misses" not in totals:
+        if plan.mode == "direct":
+            note = "rows read by a batch are known only as it is sampled"
+            costs.append(ModeCost("direct", sizing.total, 0, 0, 0.0, 0.0, note))
+        return costs
+    columns = jobs.place(job).rows(job)
+    misses = totals["misses"] / plan.epochs
+    pages = sum(-(-(rows.row_bytes + ALIGN // 2) // ALIGN) for rows in columns) * ALIGN
+    # A batch reads neighbouring rows together, and never more than the whole file.
+    random = min(misses * pages, plan.batches_per_epoch * load)
+    seconds = max(
+        min(misses * len(columns) / disk.random, random / disk.sequential * 4),
+        random / disk.sequential,
+    )
+    costs.append(
+        ModeCost(
+            "direct",
+            sizing.total + job.topology_bytes,
+            0,
+            int(random),
+            seconds,
+            load / disk.sequential,
+            "fresh samples; estimated with the rows that replay keeps",
+        )
+    )
+    files = [totals[f"{part}_bytes"] for part in ("sample", "programme", "pack")]
+    read = int(sum(files) / plan.epochs)
+    hot = sizing.hot
+    prepare = (load + 2 * sum(files) + hot) / disk.sequential
+    costs.append(
+        ModeCost(
+            "replay",
+            sizing.total,
+            sum(files) + hot,
+            read,
+            read / disk.sequential,
+            prepare,
+            f"{totals['hot_rows']:,} rows in memory serve "
+            f"{100 * totals['hits'] / max(totals['accesses'], 1):.0f} % of accesses",
+        )
+    )
+    return costs
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        first = row[0].ljust(widths[0])
+        middle = [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
+        if len(row) > 2:
+            middle[-1] = row[-1]
+        lines.append("  ".join([first, *middle]).rstrip())
+    return lines

@@ -1,0 +1,252 @@
+"""What a plan is asked for: checked arguments, and where each column will live."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from graphlab import check, sizes
+from graphlab.datasets import Dataset
+from graphlab.datasets.column import SparseColumn
+from graphlab.datasets.stored import StoredColumn
+from graphlab.errors import BudgetError
+from graphlab.outofcore import trace
+from graphlab.outofcore.batch import Fields
+from graphlab.outofcore.columns import Rows, load, loaded_bytes, rows_of
+from graphlab.outofcore.store import Store
+from graphlab.sample.batch import MASKS, node_columns
+from graphlab.sample.sampler import NeighborSampler
+from graphlab.sample.source import fingerprint, input_ids, require_distinct
+
+MODES = ("auto", "memory", "direct", "replay")
+# A column is held in memory whole where it takes at most this share of the budget: labels
+# and masks cost more requests than bytes.
+SMALL_SHARE = 16
+
+
+@dataclass
+class Job:
+    """The arguments of :func:`graphlab.outofcore.plan`, checked.
+
+    Attributes:
+        store, dataset: The store, and it as a dataset whose parts are memory-mapped.
+        sampler: Draws the batches.
+        request: Which batches.
+        columns: Node columns that travel, in the order of a batch's fields.
+        limit, disk: Budgets in bytes; ``disk`` None is what the device has free.
+        path: The plan's folder.
+    """
+
+    store: Store
+    dataset: Dataset
+    sampler: NeighborSampler
+    request: trace.Request
+    columns: list[str]
+    limit: int
+    disk: int | None
+    mode: str
+    policy: str
+    prefetch: int
+    path: Path
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What two equal plans have in common, as plain values."""
+        return {
+            **self.sampling,
+            "columns": self.columns,
+            "memory": self.limit,
+            "disk": self.disk,
+            "mode": self.mode,
+            "policy": self.policy,
+            "prefetch": self.prefetch,
+        }
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """What the samples depend on beside the store."""
+        request = self.request
+        return {
+            **self.sampler.settings(),
+            "inputs": fingerprint(request.input_nodes),
+            "batch_size": request.batch_size,
+            "epochs": request.epochs,
+            "seed": request.seed,
+            "shuffle": request.shuffle,
+            "drop_last": request.drop_last,
+        }
+
+    def identity(self, of: dict[str, Any]) -> str:
+        """64 hex digits that name a store and arguments."""
+        text = json.dumps([self.store.fingerprint, of], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def topology_bytes(self) -> int:
+        """Bytes of the graph's arrays that sampling touches."""
+        return sum(t.nbytes for t in self.dataset.graph.csc() if t is not None)
+
+
+def source(job: Job, name: str) -> StoredColumn | SparseColumn | Tensor:
+    """The column of a name: in its file, or memory-mapped."""
+    if name in MASKS:
+        return job.dataset.splits[name.removesuffix("_mask")]
+    return job.store.columns[name]
+
+
+@dataclass
+class Placement:
+    """Which columns are held in memory whole, and which are read from disk by rows."""
+
+    resident: list[str]
+    disk: list[str]
+    resident_bytes: int
+
+    def rows(self, job: Job) -> list[Rows]:
+        """The columns on disk, as the disk engine sees them."""
+        return [rows_of(name, job.store.columns[name]) for name in self.disk]
+
+
+def edge_columns(job: Job) -> dict[str, Any]:
+    """Edge columns that travel: all of the dataset's, and the graph's weights."""
+    edges = dict(job.dataset.edge_columns)
+    weight = job.dataset.graph.edge_weight
+    if weight is not None and "edge_weight" not in edges:
+        edges["edge_weight"] = weight
+    return edges
+
+
+def place(job: Job, *, everything: bool = False) -> Placement:
+    """Decide where columns live.
+
+    Args:
+        job: The job.
+        everything: All in memory.
+
+    Raises:
+        BudgetError: edge columns, which are held in memory, do not fit.
+    """
+    edges = sum(loaded_bytes(c) for c in edge_columns(job).values())
+    if edges > job.limit // 2:
+        raise BudgetError(
+            f"plan: `memory` must be at least {sizes.show(2 * edges)} to hold the edge "
+            f"columns ({sizes.show(edges)}) beside the rest, got {sizes.show(job.limit)}"
+        )
+    resident, disk, total = [], [], edges
+    for name in sorted(job.columns, key=lambda n: loaded_bytes(source(job, n))):
+        column = source(job, name)
+        size = loaded_bytes(column)
+        small = size <= job.limit // SMALL_SHARE and total + size <= job.limit // 2
+        unreadable = isinstance(column, Tensor) or 0 in column.shape
+        if everything or small or unreadable:
+            resident.append(name)
+            total += size
+        else:
+            disk.append(name)
+    order = job.columns.index
+    return Placement(sorted(resident, key=order), sorted(disk, key=order), total)
+
+
+def fields(job: Job, placement: Placement, *, loaded: bool) -> Fields:
+    """Names and columns of a batch; ``loaded`` copies resident columns into memory."""
+    ready = load if loaded else _as_is
+    node: dict[str, Any] = {}
+    for name in job.columns:
+        if name in placement.disk:
+            node[name] = rows_of(name, job.store.columns[name])
+        else:
+            node[name] = ready(source(job, name))
+    edge = {name: ready(column) for name, column in edge_columns(job).items()}
+    return Fields(node, edge, job.sampler.disjoint)
+
+
+def _as_is(column: Any) -> Any:
+    """Stand-in for a column of which only shape and dtype matter."""
+    return rows_of("", column) if isinstance(column, StoredColumn) else column
+
+
+def make_job(
+    store: Store | str | Path,
+    *,
+    num_neighbors: Any,
+    input_nodes: Any,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    shuffle: bool,
+    drop_last: bool,
+    replace: bool,
+    weighted: bool,
+    disjoint: bool,
+    method: str,
+    columns: Any,
+    memory: int | str,
+    disk: int | str | None,
+    mode: str,
+    policy: str,
+    prefetch: int,
+    path: str | Path,
+) -> Job:
+    """Check the arguments of :func:`graphlab.outofcore.plan`."""
+    if isinstance(store, (str, Path)):
+        store = Store.open(store)
+    given: object = store
+    if not isinstance(given, Store):
+        got = type(given).__name__
+        remedy = "make one with gl.outofcore.Store.convert"
+        check.fail(TypeError, "plan", "store", "be a Store or its folder", got, remedy)
+    dataset = store.dataset()
+    sampler = NeighborSampler(
+        dataset.graph,
+        num_neighbors,
+        replace=replace,
+        weighted=weighted,
+        disjoint=disjoint,
+        method=method,
+        seed=seed,
+    )
+    ids = input_ids("plan", dataset, input_nodes)
+    if not disjoint:
+        require_distinct("plan", "input_nodes", ids)
+    request = trace.Request(
+        ids,
+        check.positive("plan", "batch_size", batch_size),
+        check.positive("plan", "epochs", epochs),
+        seed,
+        shuffle,
+        drop_last,
+    )
+    if not request.batches(0):
+        check.fail(
+            ValueError, "plan", "drop_last", "leave a batch", f"{len(ids)} input nodes"
+        )
+    return Job(
+        store=store,
+        dataset=dataset,
+        sampler=sampler,
+        request=request,
+        columns=node_columns(dataset, columns, "plan"),
+        limit=sizes.parse(memory),
+        disk=None if disk is None else sizes.parse(disk, argument="disk"),
+        mode=check.one_of("plan", "mode", mode, MODES),
+        policy=policy,
+        prefetch=check.positive("plan", "prefetch", prefetch),
+        path=Path(path),
+    )
+
+
+def probe(job: Job, count: int = 4) -> tuple[int, int]:
+    """Nodes and edges of the largest of a few batches of epoch 0."""
+    batches = job.request.batches(0)
+    nodes = edges = 0
+    for number in np.unique(np.linspace(0, len(batches) - 1, count).astype(int)):
+        seeds = job.request.input_nodes[batches[number]]
+        sample = job.sampler.sample(seeds, epoch=0, batch=int(number))
+        nodes, edges = max(nodes, len(sample.n_id)), max(edges, len(sample.row))
+    return nodes, edges

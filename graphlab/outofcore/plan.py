@@ -1,0 +1,254 @@
+"""plan(): sample offline, choose what stays in memory, pack the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graphlab import check, sizes
+from graphlab.errors import StoreError
+from graphlab.outofcore import build, layout
+from graphlab.outofcore.calibrate import Calibration
+from graphlab.outofcore.job import Job, make_job
+from graphlab.outofcore.loader import DiskLoader
+from graphlab.outofcore.run import open_loader
+from graphlab.outofcore.schedule import check_policy
+from graphlab.outofcore.sizing import Sizing
+from graphlab.outofcore.store import Store
+
+if TYPE_CHECKING:
+    from graphlab.outofcore.explain import Explanation
+
+
+class Plan:
+    """Batches made ready for reading within a budget; made by :func:`plan`.
+
+    Attributes:
+        path: The plan's folder.
+        mode: ``memory``, ``direct`` or ``replay``.
+        identity: Name of store and arguments; two equal plans have the same.
+        epochs: Epochs that were sampled.
+        batches_per_epoch: Batches of an epoch.
+        memory: Declared bytes.
+        sizing: How they are shared out.
+        totals: Figures of the trace and of the files.
+        calibration: What the disk was measured to do.
+    """
+
+    def __init__(self, job: Job, body: dict[str, Any]) -> None:
+        self.job = job
+        self.body = body
+        self.path = job.path
+        self.mode: str = body["mode"]
+        self.identity: str = body["identity"]
+        self.epochs: int = body["arguments"]["epochs"]
+        self.batches_per_epoch: int = body["totals"]["batches_per_epoch"]
+        self.memory: int = body["arguments"]["memory"]
+        self.sizing = Sizing(**body["sizing"])
+        self.totals: dict[str, Any] = body["totals"]
+        self.calibration = Calibration(**body["calibration"])
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan({str(self.path)!r}, mode={self.mode!r}, "
+            f"{self.batches_per_epoch} batches, memory={sizes.show(self.memory)})"
+        )
+
+    def loader(
+        self,
+        epoch: int = 0,
+        device: Any = "cpu",
+        prefetch: int | None = None,
+        *,
+        rank: int | None = None,
+        world_size: int | None = None,
+        verify: bool = True,
+    ) -> DiskLoader:
+        """Open the plan for reading.
+
+        Args:
+            epoch: The first epoch.
+            device: Where batches go.
+            prefetch: Batches made ahead at most; None, or more than the budget was planned
+                for: as planned.
+            rank, world_size: As in :class:`graphlab.sample.NeighborLoader`.
+            verify: Compare the checksum of each region the first time that it is read.
+
+        Returns:
+            An iterable of ``torch_geometric.data.Data``; see :class:`DiskLoader`.
+
+        Raises:
+            StoreError: a file of the plan is missing, truncated or damaged.
+        """
+        if prefetch is not None:
+            check.positive("loader", "prefetch", prefetch, least=0)
+        return open_loader(
+            self,
+            epoch=epoch,
+            device=device,
+            prefetch=prefetch,
+            rank=rank,
+            world_size=world_size,
+            verify=verify,
+        )
+
+    def explain(self) -> Explanation:
+        """What each mode costs, and who holds how much memory; prints as tables."""
+        from graphlab.outofcore.explain import explain
+
+        return explain(self)
+
+    def delete(self) -> None:
+        """Remove the plan's folder."""
+        shutil.rmtree(self.path)
+
+
+def plan(
+    store: Store | str | Path,
+    num_neighbors: Sequence[int],
+    input_nodes: Any = None,
+    batch_size: int = 1024,
+    *,
+    epochs: int = 1,
+    seed: int = 0,
+    memory: int | str = "2GiB",
+    disk: int | str | None = None,
+    mode: str = "auto",
+    policy: str = "static",
+    path: str | Path = "plan",
+    shuffle: bool = True,
+    drop_last: bool = False,
+    replace: bool = False,
+    weighted: bool = False,
+    disjoint: bool = False,
+    method: str = "uniform",
+    columns: Sequence[str] | None = None,
+    prefetch: int = 3,
+    process_memory: int | str | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Prepare to train on a store within a memory and a disk budget.
+
+    ``memory``
+        holds all columns, nothing is read while training;
+    ``replay``
+        samples ``epochs`` epochs now, keeps the most used rows in memory, and packs every
+        other row on disk, batch by batch, so that training reads sequentially;
+    ``direct``
+        samples while training and reads missing rows from the store where they are.
+
+    ``auto`` takes ``memory`` where it fits, else ``replay`` where the disk can hold it, else
+    ``direct``. The work can be killed at any instant: call again to continue. A plan of the
+    same store and arguments is used as it is.
+
+    Args:
+        store: The store, or its folder.
+        num_neighbors: Neighbours per node and hop; -1 takes all.
+        input_nodes: Seeds: None for all, ids, a mask, or the name of a split.
+        batch_size: Seeds per batch.
+        epochs: Epochs to sample (``replay``); later ones replay these in turn.
+        seed: Seed of order and samples.
+        memory: Every byte held for data: topology, columns, hot rows, read ring, output
+            buffers, planner tables. Not the interpreter, the model, the optimiser, nor the
+            page cache that memory-mapped files pass through, which the system takes back
+            as it likes.
+        disk: Bytes that the plan may take; None: what is free.
+        mode: ``auto``, ``memory``, ``replay`` or ``direct``.
+        policy: Which rows stay in memory: ``static``, the rows that most batches use.
+        path: Folder of the plan.
+        shuffle, drop_last, replace, weighted, disjoint, method, columns: As in
+            :class:`graphlab.sample.NeighborLoader`.
+        prefetch: Batches made ahead; fewer where the budget is small.
+        process_memory: Bound of the whole process instead: what it takes now, ``memory``,
+            and 4 MiB; ``memory`` is lowered to fit.
+        overwrite: Replace a plan of another store or of other arguments.
+
+    Returns:
+        A :class:`Plan`.
+
+    Raises:
+        TypeError, ValueError, IndexError: as the in-memory loader; a plan of other
+            arguments in ``path``.
+        BudgetError: a budget cannot hold; raised before the work that would break it.
+        OutOfDiskError: the disk cannot hold the plan; raised before packing.
+        StoreError: the store changed since the plan in ``path`` was made, or is damaged.
+
+    Cost:
+        Sampling, then one sequential scan of each packed column and one write of its
+        misses. Planner memory: 4 bytes a node beside the batches and a piece of the scan.
+
+    Source:
+        DiskGNN (offline sampling, packing). A row's place is compiled instead of looked up,
+        and packs ascend by node id, so that any budget needs one scan only.
+
+    Example:
+        >>> import tempfile, torch, graphlab as gl
+        >>> folder = tempfile.mkdtemp()
+        >>> d = gl.Dataset(gl.Graph(torch.tensor([[0, 1], [1, 2]])), x=torch.eye(3))
+        >>> store = gl.outofcore.Store.convert(d, folder + "/store")
+        >>> p = plan(store, [1], batch_size=2, memory="8MiB", path=folder + "/plan")
+        >>> p.mode, [batch.x.shape for batch in p.loader()]
+        ('memory', [torch.Size([3, 3]), torch.Size([2, 3])])
+    """
+    check_policy("plan", policy)
+    if process_memory is not None:
+        memory = build.within_process(memory, process_memory)
+    job = make_job(
+        store,
+        num_neighbors=num_neighbors,
+        input_nodes=input_nodes,
+        batch_size=batch_size,
+        epochs=epochs,
+        seed=seed,
+        shuffle=shuffle,
+        drop_last=drop_last,
+        replace=replace,
+        weighted=weighted,
+        disjoint=disjoint,
+        method=method,
+        columns=columns,
+        memory=memory,
+        disk=disk,
+        mode=mode,
+        policy=policy,
+        prefetch=prefetch,
+        path=path,
+    )
+    body = _existing(job, overwrite)
+    return Plan(job, build.build(job) if body is None else body)
+
+
+def _existing(job: Job, overwrite: bool) -> dict[str, Any] | None:
+    """The manifest of a plan that can be used as it is; None to make one."""
+    manifest = job.path / layout.MANIFEST
+    if not manifest.exists():
+        return None
+    if overwrite:
+        manifest.unlink()
+        return None
+    body = layout.read_manifest(job.path)
+    if body["store"] != job.store.fingerprint:
+        raise StoreError(
+            manifest,
+            None,
+            f"a plan of the store {job.store.path} ({job.store.fingerprint[:12]})",
+            f"one of a store with other contents ({body['store'][:12]})",
+            "the store changed: make the plan again with overwrite=True",
+        )
+    asked, held = job.arguments, body["arguments"]
+    different = [name for name in asked if asked[name] != held.get(name)]
+    if different:
+        name = different[0]
+        check.fail(
+            ValueError,
+            "plan",
+            "path",
+            f"hold no plan of other arguments ({name} = {held.get(name)!r})",
+            f"{name} = {asked[name]!r}",
+            "choose another path, or pass overwrite=True",
+        )
+    for file, entry in body["files"].items():
+        layout.check_size(job.path / file, entry)
+    return body
