@@ -29,6 +29,7 @@ INPUTS = "inputs.bin"
 SLACK_BYTES = 4 * 2**20
 # A probe of a few batches may miss the largest one by this much.
 PROBE_MARGIN = 1.25
+DIRECT_HOT_SHARE = 0.9
 
 
 def footprint() -> int:
@@ -68,6 +69,7 @@ def build(job: Job) -> dict[str, Any]:
                     f"{sizes.show(job.limit)}): no disk needed"
                 )
             totals = _totals(job, ledger, largest)
+            sizing = sizing._replace(hot=0)
             return _publish(job, "memory", sizing, totals, calibration, [], {})
     if job.mode in ("auto", "replay"):
         try:
@@ -198,7 +200,9 @@ def _build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         num_nodes = job.dataset.num_nodes
         with ledger.hold("counts of nodes", 4 * num_nodes):
             counts = _out_degree(job, ledger)
-            hot = schedule.hottest(counts, columns, sizing.hot, ledger)
+            # What is left over lets output buffers grow past the probe's estimate.
+            room = int(DIRECT_HOT_SHARE * sizing.hot)
+            hot = schedule.hottest(counts, columns, room, ledger)
             del counts
         ledger.take("hot ids", hot.nbytes)
         with open(job.path / schedule.MISSES, "wb"):
@@ -237,21 +241,31 @@ def _size_direct(job: Job, *, everything: bool) -> tuple[Sizing, Largest]:
     )
     largest = _largest(job)
     fields = jobs.fields(job, placement, loaded=False)
-    sizing = share_out(
-        job.limit,
-        fields,
-        largest,
-        owner="plan",
-        prefetch=job.prefetch,
-        row_bytes=max((r.row_bytes for r in columns if r.kind == "dense"), default=0),
-        record=sampled_bytes(largest),
-        sparse=0,
-        tables=tables,
-        resident=placement.resident_bytes,
-        topology=topology,
-        use_ring=bool(columns),
-    )
-    return sizing, largest
+
+    def share(topology: int) -> Sizing:
+        return share_out(
+            job.limit,
+            fields,
+            largest,
+            owner="plan",
+            prefetch=job.prefetch,
+            row_bytes=max(
+                (r.row_bytes for r in columns if r.kind == "dense"), default=0
+            ),
+            record=sampled_bytes(largest),
+            sparse=0,
+            tables=tables,
+            resident=placement.resident_bytes,
+            topology=topology,
+            use_ring=bool(columns),
+        )
+
+    try:
+        return share(topology), largest
+    except BudgetError:
+        if everything or not topology:
+            raise
+        return share(0), largest
 
 
 def sampled_bytes(largest: Largest) -> int:
@@ -288,9 +302,9 @@ def _out_degree(job: Job, ledger: Ledger) -> np.ndarray[Any, np.dtype[np.uint32]
     """How often each node is a source: its expected use, before anything is sampled."""
     counts = np.zeros(job.dataset.num_nodes, dtype=np.uint32)
     idx = job.dataset.graph.csc().idx.numpy()
-    step = 2**16
+    step = min(2**16, len(idx))
     with ledger.hold("a piece of the graph", 32 * step):
-        for start in range(0, len(idx), step):
+        for start in range(0, len(idx), max(step, 1)):
             nodes, times = np.unique(idx[start : start + step], return_counts=True)
             counts[nodes] += times.astype(np.uint32)
         counts[job.request.input_nodes.numpy()] += 1

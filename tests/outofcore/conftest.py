@@ -24,8 +24,8 @@ def _quiet():
 
 
 def make_dataset(
-    num_nodes: int = 700,
-    num_edges: int = 6000,
+    num_nodes: int = 2000,
+    num_edges: int = 16000,
     width: int = 100,
     dtype: torch.dtype = torch.float32,
     *,
@@ -53,8 +53,8 @@ def make_dataset(
 def make_store(tmp_path: Path) -> Callable[..., tuple[gl.Dataset, Store]]:
     """Make a dataset in memory and the same as a store."""
 
-    def make(dtype: str = "source", **shape: Any) -> tuple[gl.Dataset, Store]:
+    def make(stored: str = "source", **shape: Any) -> tuple[gl.Dataset, Store]:
         dataset = make_dataset(**shape)
-        return dataset, Store.convert(dataset, tmp_path / "store", dtype=dtype)
+        return dataset, Store.convert(dataset, tmp_path / "store", dtype=stored)
 
     return make

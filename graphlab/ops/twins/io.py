@@ -19,8 +19,11 @@ def decode_rows(stored: npt.NDArray[np.uint8], decode: str) -> Tensor:
     if decode == "int8":
         scale = np.ascontiguousarray(stored[:, :4]).view(np.float32)
         return torch.from_numpy(stored[:, 4:].view(np.int8).astype(np.float32) * scale)
-    name = {"float16": torch.float16, "bfloat16": torch.bfloat16}[decode]
-    return torch.from_numpy(stored).view(name).float()
+    if decode == "float16":
+        return torch.from_numpy(stored.view(np.float16).astype(np.float32))
+    # A bfloat16 is the upper half of a float32.
+    upper = stored.view(np.uint16).astype(np.uint32) << 16
+    return torch.from_numpy(upper.view(np.float32))
 
 
 def _write(
