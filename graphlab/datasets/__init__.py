@@ -12,6 +12,9 @@ from graphlab.datasets.info import info as info
 from graphlab.datasets.load import find as find
 from graphlab.datasets.load import list_datasets as list_datasets
 from graphlab.datasets.load import load as load
+from graphlab.datasets.splits import split_links as split_links
+from graphlab.datasets.splits import split_per_class as split_per_class
+from graphlab.datasets.splits import split_random as split_random
 from graphlab.datasets.storage import open as open
 
 list = list_datasets
