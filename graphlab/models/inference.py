@@ -10,6 +10,7 @@ from torch import Tensor
 
 from graphlab.datasets.column import gather
 from graphlab.graph import Graph
+from graphlab.graph.entries import entries_of
 from graphlab.models.gnn import GNN
 from graphlab.models.structure import Block, Kind, build, gcn_scale
 
@@ -110,7 +111,8 @@ def chunk_block(
     Returns:
         The block, and the ids of its rows, of which the first n are ``nodes``.
     """
-    source, target, edge_weight = _edges_into(graph, nodes)
+    source, target, edge_id = entries_of(graph.csc(), nodes)
+    edge_weight = None if graph.edge_weight is None else graph.edge_weight[edge_id]
     others = torch.unique(source)
     others = others[~torch.isin(others, nodes)]
     ids = torch.cat([nodes, others])
@@ -125,20 +127,6 @@ def chunk_block(
         scale=None if scale is None else scale[ids],
     )
     return block.first(len(nodes), len(ids)), ids
-
-
-def _edges_into(graph: Graph, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Source id, place of the target in ``nodes`` and weight of each edge into them."""
-    ptr, idx, edge_id = graph.csc()
-    start = ptr[nodes]
-    count = ptr[nodes + 1] - start
-    target = torch.repeat_interleave(torch.arange(len(nodes)), count)
-    before = count.cumsum(0) - count
-    position = torch.arange(len(target)) + (start - before)[target]
-    weight = graph.edge_weight
-    if weight is not None:
-        weight = weight[position if edge_id is None else edge_id[position]]
-    return idx[position].long(), target, weight
 
 
 def _scale(graph: Graph, nodes: Tensor, dtype: torch.dtype) -> Tensor:
