@@ -95,16 +95,16 @@ class ForeignForms(ABC):
             header: Whether the first line of a text file names columns; None: guess, and
                 refuse where that is open.
             delimiter: Of a text file; by default what the first line has.
-            relabel: Whether to number nodes by first appearance (sources, then targets)
-                and keep their names in ``node_names``; None: for names that are not integers.
+            relabel: Whether to number nodes as they appear, edge by edge, and keep their
+                names in ``node_names``; None: for names that are not integers.
 
         Raises:
             ValueError: an empty cell, a file that cannot be read in one way only, integers
                 with large gaps and ``relabel=None``.
         """
-        from graphlab.interop import arrow
+        from graphlab.interop import edge_list
 
-        edges = arrow.read_edges(
+        edges = edge_list.read(
             path,
             source=source,
             target=target,

@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from graphlab import check
-from graphlab.interop.arrays import Array, EdgeArrays, as_tensor
+from graphlab import check, files
+from graphlab.interop.arrays import Array
 
-_SOURCES = ("source", "src", "from", "u", "head", "node1", "id1")
-_TARGETS = ("target", "dst", "to", "v", "tail", "node2", "id2")
-_WEIGHTS = ("weight", "edge_weight", "w")
+SOURCES = ("source", "src", "from", "head", "u", "row", "node1", "id1")
+TARGETS = (
+    *("target", "dst", "dest", "destination", "to", "tail", "v", "col"),
+    *("node2", "id2"),
+)
 _COMMENTS = ("#", "%", "//")
 _DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", " ": "spaces"}
-# Ids that leave this many numbers unused are more likely names, such as account numbers.
-_SPARSE_IDS = 16
 
 
 class Layout(NamedTuple):
@@ -145,60 +144,6 @@ def batches(
         yield from reader
 
 
-def read_edges(
-    path: str | Path,
-    *,
-    source: str | int | None = None,
-    target: str | int | None = None,
-    weight: str | int | None = None,
-    header: bool | None = None,
-    delimiter: str | None = None,
-    relabel: bool | None = None,
-) -> EdgeArrays:
-    """Read an edge list; see :meth:`graphlab.Graph.from_edge_list`."""
-    name = "from_edge_list"
-    names = column_names(path, header, delimiter)
-    if len(names) < 2:
-        got = f"{names} in {path}"
-        check.fail(ValueError, name, "path", "hold two columns", got)
-    source_name = _pick("source", source, names, _SOURCES, names[0])
-    target_name = _pick("target", target, names, _TARGETS, names[1])
-    weight_name = _pick("weight", weight, names, _WEIGHTS, None)
-    wanted: list[str] = [source_name, target_name] + (
-        [] if weight_name is None else [weight_name]
-    )
-    options: dict[str, Any] = {"header": header, "delimiter": delimiter}
-    pyarrow = library()
-    try:
-        table = pyarrow.Table.from_batches(list(batches(path, wanted, **options)))
-    except pyarrow.ArrowInvalid as error:
-        if is_parquet(path):
-            raise ValueError(f"{name}: {path}: {error}") from error
-        # A column that begins with numbers and goes on with words: read it as words.
-        options["as_text"] = (source_name, target_name)
-        try:
-            table = pyarrow.Table.from_batches(list(batches(path, wanted, **options)))
-        except pyarrow.ArrowInvalid as second:
-            raise ValueError(f"{name}: {path}: {second}") from second
-    for column in wanted:
-        if table[column].null_count:
-            row = table[column].is_null().to_pylist().index(True)
-            got = f"none in row {row:,} of column {column!r} of {path}"
-            check.fail(ValueError, name, "path", "hold a value in every row", got)
-    edge_index, node_names = _number(
-        path, table[source_name], table[target_name], relabel
-    )
-    edge_weight = None
-    if weight_name is not None:
-        values = table[weight_name].to_numpy()
-        if values.dtype.kind not in "iuf":
-            got = f"{table[weight_name].type} in column {weight_name!r} of {path}"
-            check.fail(TypeError, name, "weight", "hold numbers", got)
-        edge_weight = as_tensor(np.array(values))
-    num_nodes = None if node_names is None else len(node_names)
-    return EdgeArrays(edge_index, num_nodes, edge_weight, node_names)
-
-
 def require_file(function: str, path: str | Path) -> Path:
     """Return the path of a file that exists."""
     path = Path(path)
@@ -207,78 +152,11 @@ def require_file(function: str, path: str | Path) -> Path:
     return path
 
 
-def _number(
-    path: str | Path, source: Any, target: Any, relabel: bool | None
-) -> tuple[Tensor, Array | None]:
-    """Edge ids, and names by id where ids were given out here."""
-    pyarrow, compute = library(), library("pyarrow.compute")
-    types = pyarrow.types
-    for column in (source, target):
-        kind = column.type
-        text = types.is_string(kind) or types.is_large_string(kind)
-        if not (types.is_integer(kind) or text or types.is_dictionary(kind)):
-            requirement = "hold integers or names"
-            check.fail(
-                TypeError, "from_edge_list", "path", requirement, f"{kind} in {path}"
-            )
-    integers = types.is_integer(source.type) and types.is_integer(target.type)
-    if integers and not relabel:
-        rows = [as_tensor(np.array(c.to_numpy())).long() for c in (source, target)]
-        edge_index = torch.stack(rows)
-        if relabel is None and edge_index.numel():
-            _require_dense_ids(path, edge_index)
-        return edge_index, None
-    if relabel is False:
-        requirement = "be True or None for a file of names"
-        check.fail(ValueError, "from_edge_list", "relabel", requirement, False)
-    if not integers:
-        source, target = (c.cast(pyarrow.large_string()) for c in (source, target))
-    both = pyarrow.chunked_array([*source.chunks, *target.chunks])
-    unique = compute.unique(both)
-    ids = [
-        as_tensor(np.array(compute.index_in(c, value_set=unique).to_numpy()))
-        for c in (source, target)
-    ]
-    names = np.array(unique.to_pylist(), dtype=None if integers else str)
-    return torch.stack(ids).long(), names
-
-
-def _require_dense_ids(path: str | Path, edge_index: Tensor) -> None:
-    highest = int(edge_index.max())
-    if highest >= max(2**20, _SPARSE_IDS * edge_index.numel()):
-        check.fail(
-            ValueError,
-            "from_edge_list",
-            "path",
-            "hold ids 0, 1, 2, ... with few gaps",
-            f"{highest:,} among {edge_index.numel():,} ends of edges in {path}",
-            "pass relabel=True to number them anew, or relabel=False to keep them",
-        )
-
-
-def _pick(
-    argument: str,
-    wanted: str | int | None,
-    names: list[str],
-    known: tuple[str, ...],
-    default: str | None,
-) -> Any:
-    if isinstance(wanted, int):
-        if not 0 <= wanted < len(names):
-            requirement = f"be in [0, {len(names)})"
-            check.fail(IndexError, "from_edge_list", argument, requirement, wanted)
-        return names[wanted]
-    if wanted is not None:
-        return check.one_of("from_edge_list", argument, wanted, names)
-    lower = {n.lower(): n for n in names}
-    return next((lower[k] for k in known if k in lower), default)
-
-
 def _has_header(path: Path, rows: list[list[str]]) -> bool:
     first = [field.strip().strip('"') for field in rows[0][:2]]
     if any(_is_number(field) for field in first):
         return False
-    if first[0].lower() in _SOURCES or first[-1].lower() in _TARGETS:
+    if first[0].lower() in SOURCES or first[-1].lower() in TARGETS:
         return True
     if len(rows) > 1 and all(_is_number(field.strip('" ')) for field in rows[1][:2]):
         return True
@@ -339,3 +217,82 @@ def read_matrix(path: str | Path) -> Array:
 def _as_matrix(batch: Any) -> Array:
     columns = [c.to_numpy(zero_copy_only=False) for c in batch.columns]
     return np.stack(columns, axis=1)
+
+
+def read_columns(
+    path: str | Path, columns: list[str] | None = None, *, header: bool = True
+) -> dict[str, Array]:
+    """Read columns of a table, such as features, labels or names of nodes.
+
+    Args:
+        path: A csv, tsv, txt (also .gz) or parquet file.
+        columns: Names; None for all.
+        header: Whether the first line of a text file names columns.
+
+    Returns:
+        Arrays by name, in the order asked for: numbers as they are, lists of equal length as
+        [rows, length], text as numpy strings; numbers with gaps become floats with NaN.
+
+    Raises:
+        ValueError: a column that is not there, or rows that cannot be read.
+    """
+    names = column_names(path, header)
+    for name in columns or []:
+        check.one_of("read_columns", "columns", name, names)
+    pyarrow = library()
+    try:
+        pieces = list(batches(path, columns or names, header=header))
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"read_columns: {path}: {error}") from error
+    table = pyarrow.Table.from_batches(pieces)
+    return {name: _values(table[name], name) for name in columns or names}
+
+
+def write_columns(path: str | Path, columns: dict[str, Any]) -> None:
+    """Write arrays or tensors of equal length as one parquet or csv file, whole or not at all.
+
+    A matrix becomes a column of lists in parquet, and columns ``<name>_0``, ... in csv.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "p.parquet"
+        >>> write_columns(path, {"node": np.arange(2), "score": np.ones((2, 3))})
+        >>> read_columns(path)["score"].shape
+        (2, 3)
+    """
+    pyarrow = library()
+    arrays: dict[str, Any] = {}
+    for name, column in columns.items():
+        array = column.numpy() if isinstance(column, Tensor) else np.asarray(column)
+        if array.ndim < 2:
+            arrays[name] = pyarrow.array(array)
+        elif is_parquet(path):
+            flat = pyarrow.array(array.reshape(-1))
+            arrays[name] = pyarrow.FixedSizeListArray.from_arrays(flat, array.shape[1])
+        else:
+            parts = {f"{name}_{k}": array[:, k] for k in range(array.shape[1])}
+            arrays |= {part: pyarrow.array(values) for part, values in parts.items()}
+    table = pyarrow.table(arrays)
+    with files.publish(path) as file:
+        if is_parquet(path):
+            library("pyarrow.parquet").write_table(table, file)
+        else:
+            library("pyarrow.csv").write_csv(table, file)
+
+
+def _values(column: Any, name: str) -> Array:
+    pyarrow = library()
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pyarrow.types.is_list(kind) or pyarrow.types.is_fixed_size_list(kind):
+        lengths = set(library("pyarrow.compute").list_value_length(column).to_pylist())
+        if len(lengths) != 1 or None in lengths:
+            got = f"lengths {sorted(map(str, lengths))[:4]} in {name!r}"
+            requirement = "hold lists of equal length"
+            check.fail(ValueError, "read_columns", "columns", requirement, got)
+        flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return np.array(flat).reshape(len(column), -1)
+    if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
+        return np.array(column.to_pylist(), dtype=str)
+    return np.array(column.to_numpy())
