@@ -142,7 +142,12 @@ def convert(
     storage.prepare("convert", out, overwrite)
     out.mkdir(parents=True, exist_ok=True)
     journal = Journal(out, asked, overwrite)
-    return work.run(journal, split_paths(splits), weight, dtype)
+    try:
+        return work.run(journal, split_paths(splits), weight, dtype)
+    except (TypeError, ValueError, IndexError):
+        # The same call would fail again: leave the folder free for a corrected one.
+        journal.finish()
+        raise
 
 
 @dataclass
@@ -296,11 +301,13 @@ class _Work:
     ) -> list[str]:
         if self.labels is None:
             return []
-        y, masks, class_names = self.labels.read(num_nodes, self.names, self.ledger)
-        if y is not None:
-            writer.dense("node/y", tuple(y.shape), y.dtype, iter([y]))
-        for name, mask in masks.items():
-            writer.dense(f"split/{name}", tuple(mask.shape), torch.bool, iter([mask]))
+        with self.ledger.hold("labels", self.labels.held_bytes(num_nodes)):
+            y, masks, class_names = self.labels.read(num_nodes, self.names)
+            if y is not None:
+                writer.dense("node/y", tuple(y.shape), y.dtype, iter([y]))
+            for name, mask in masks.items():
+                shape = tuple(mask.shape)
+                writer.dense(f"split/{name}", shape, torch.bool, iter([mask]))
         if class_names is not None:
             meta["class_names"] = class_names
         return list(masks)

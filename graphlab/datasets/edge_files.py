@@ -75,7 +75,7 @@ class EdgeFiles:
         position = start
         for columns in self.table.batches(self.pair, start, count):
             if self.names is not None:
-                pair = [self.names.translate(column) for column in columns]
+                pair = self.names.translate(columns)
             else:
                 pair = [self._integers(c, k, position) for k, c in enumerate(columns)]
             for ids, name in zip(pair, self.pair, strict=True):

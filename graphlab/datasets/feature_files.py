@@ -150,7 +150,9 @@ class FeatureFile:
         for columns in self._table.batches(wanted, 0, step):
             if self.id_column:
                 ids = columns.pop()
-                found = tables.numbers(ids) if names is None else names.translate(ids)
+                found = (
+                    tables.numbers(ids) if names is None else names.translate([ids])[0]
+                )
                 expected = np.arange(at, at + len(columns[0]))
                 if found is None or not np.array_equal(found, expected):
                     requirement = f"have rows in the order of column {self.id_column!r}"

@@ -165,7 +165,7 @@ def _recipe(
 
 
 def _meta(recipe: Recipe) -> dict[str, Any]:
-    arguments = asdict(recipe)
+    arguments = {**asdict(recipe), "probabilities": list(recipe.probabilities)}
     kind = arguments.pop("kind")
     unused = ["probabilities"] if kind == "sbm" else ["homophily"]
     return {

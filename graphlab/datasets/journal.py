@@ -82,7 +82,7 @@ class Journal:
         return None if found is None else FileEntry(*found)
 
     def finish(self) -> None:
-        """Remove journal and temporary files; the manifest is out."""
+        """Remove journal and temporary files: there is nothing to take up again."""
         shutil.rmtree(self.runs, ignore_errors=True)
         self._path.unlink(missing_ok=True)
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from graphlab import check
 from graphlab.datasets import tables
 from graphlab.datasets.encoding import Array
-from graphlab.datasets.ledger import Ledger
 from graphlab.datasets.node_names import NodeNames
 from graphlab.interop.arrays import as_tensor
 
@@ -69,7 +68,7 @@ class LabelFile:
         """Number the ids of this file first, in its order."""
         if self._matrix is None and self.id_column is not None:
             for (ids,) in self.table.batches([self.id_column], 0, BATCH_ROWS):
-                names.translate(ids)
+                names.translate([ids])
 
     def largest_id(self) -> int:
         """The largest integer id, or the last row."""
@@ -88,8 +87,15 @@ class LabelFile:
             self.rows = sum(len(c[0]) for c in self.table.batches(first, 0, BATCH_ROWS))
         return self.rows
 
+    def held_bytes(self, num_nodes: int) -> int:
+        """Bytes that :meth:`read` and its result hold."""
+        if self._matrix is not None:
+            return int(self._matrix.nbytes)
+        # A label, its final form and a split of every node, and one batch of the table.
+        return num_nodes * 24 + BATCH_ROWS * 64 + self.table.fixed_bytes
+
     def read(
-        self, num_nodes: int, names: NodeNames | None, ledger: Ledger
+        self, num_nodes: int, names: NodeNames | None
     ) -> tuple[Tensor | None, dict[str, Tensor], list[str] | None]:
         """Labels, masks by split, and class names where labels are text.
 
@@ -102,11 +108,7 @@ class LabelFile:
         if self._matrix is not None:
             matrix = self._matrix
             _require_rows(len(matrix), num_nodes)
-            # Held only while it is written.
-            with ledger.hold("labels", matrix.nbytes):
-                return as_tensor(np.array(matrix)), {}, None
-        # A label, an id and a split of every node, in the widest form they take.
-        ledger.take("labels", num_nodes * 24 + BATCH_ROWS * 64 + self.table.fixed_bytes)
+            return as_tensor(np.array(matrix)), {}, None
         y = np.full(num_nodes, np.nan)
         split = np.full(num_nodes, -1, dtype=np.int8)
         classes: dict[str, int] = {}
@@ -124,9 +126,9 @@ class LabelFile:
                 values, is_real = _values(columns.pop(0), classes)
                 y[ids], real = values, real or is_real
             if self.split_column:
-                text, position = tables.distinct(columns.pop(0))
-                number = np.array([_split_number(t, split_names) for t in text])
-                split[ids] = np.where(position < 0, -1, number[position])
+                text, position, _ = tables.distinct(columns.pop(0))
+                number = [_split_number(t, split_names) for t in text]
+                split[ids] = np.array([*number, -1])[position]
             at += rows
         if self.id_column is None:
             _require_rows(at, num_nodes)
@@ -149,7 +151,7 @@ class LabelFile:
     def _ids(
         self, column: Any, names: NodeNames | None, num_nodes: int
     ) -> np.ndarray[Any, Any]:
-        ids = tables.numbers(column) if names is None else names.translate(column)
+        ids = tables.numbers(column) if names is None else names.translate([column])[0]
         if ids is None or ids.dtype.kind not in "iu":
             requirement = f"hold integers in its id column {self.id_column!r}"
             remedy = "pass names=True where ids are names"
@@ -191,19 +193,16 @@ def _values(column: Any, classes: dict[str, int]) -> tuple[Array, bool]:
         values = found.astype(np.float64)
         whole = values[np.isfinite(values)]
         return values, bool((whole != np.floor(whole)).any())
-    text, position = tables.distinct(column)
-    number = np.array(
-        [
-            np.nan if t is None else classes.setdefault(str(t), len(classes))
-            for t in text
-        ],
-        dtype=np.float64,
-    )
-    return np.where(position < 0, np.nan, number[position]), False
+    text, position, _ = tables.distinct(column)
+    number = [
+        classes.setdefault(str(name), len(classes)) if str(name) else np.nan
+        for name in text
+    ]
+    return np.array([*number, np.nan])[position], False
 
 
 def _split_number(text: Any, known: dict[str, int]) -> int:
-    if text is None or str(text).strip().lower() in ("", "none", "nan"):
+    if str(text).strip().lower() in ("", "none", "nan"):
         return -1
     name = str(text).strip().lower()
     name = SPLITS.get(name, name)
@@ -218,7 +217,8 @@ def _sorted_classes(
 ) -> tuple[Tensor, dict[str, Tensor], list[str]]:
     """Class numbers in the order of class names, so that they do not depend on rows."""
     ordered = sorted(classes)
-    rank = np.array([ordered.index(name) for name in classes], dtype=np.int64)
+    place = {name: k for k, name in enumerate(ordered)}
+    rank = np.array([place[name] for name in classes], dtype=np.int64)
     number = np.nan_to_num(y, nan=-1).astype(np.int64)
     return torch.from_numpy(np.where(number < 0, -1, rank[number])), masks, ordered
 

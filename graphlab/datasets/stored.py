@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphlab import check
+from graphlab import check, ops
 from graphlab.datasets import chunked, encoding
 from graphlab.datasets.encoding import Array
 from graphlab.datasets.manifest import ColumnEntry, FileEntry
@@ -216,17 +216,20 @@ class StoredColumn:
         for lo, hi in _rounds(position, max(1, STAGE_BYTES // self.row_bytes)):
             stage = _bytes(int(position[hi] - position[lo]), self.row_bytes)
             flat = stage.reshape(-1).numpy()
-            for span in range(lo, hi):
-                at = int(position[span] - position[lo]) * self.row_bytes
-                size = int(last[span] - first[span] + 1) * self.row_bytes
-                self._read(
-                    descriptor, flat[at : at + size], int(first[span]) * self.row_bytes
-                )
+            at = ((position[lo:hi] - position[lo]) * self.row_bytes).tolist()
+            offset = (first[lo:hi] * self.row_bytes).tolist()
+            size = ((last[lo:hi] - first[lo:hi] + 1) * self.row_bytes).tolist()
+            # Ask for all spans at once, so that the disk has a queue to work on.
+            for k in range(hi - lo):
+                os.posix_fadvise(descriptor, offset[k], size[k], os.POSIX_FADV_WILLNEED)
+            for k in range(hi - lo):
+                self._read(descriptor, flat[at[k] : at[k] + size[k]], offset[k])
             a, b = np.searchsorted(wanted, [first[lo], last[hi - 1] + 1])
             span_of = np.searchsorted(first, wanted[a:b], side="right") - 1
             staged = position[span_of] - position[lo] + wanted[a:b] - first[span_of]
             ids = torch.from_numpy(wanted[a:b])
-            out[target[a:b]] = self.decode(stage[torch.from_numpy(staged)], ids)
+            raw = ops.gather_rows(stage, torch.from_numpy(staged))
+            out[target[a:b]] = self.decode(raw, ids)
 
     def _read(self, descriptor: int, buffer: Array, offset: int) -> None:
         view = buffer.data

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from graphlab import check
 from graphlab.datasets.encoding import Array
 
+Ints = npt.NDArray[np.int64]
 # Arrow reads files in blocks of this size and holds a few of them for each column.
 BLOCK_BYTES = 2**20
 ARROW_FIXED_BYTES = 24 * BLOCK_BYTES
@@ -329,21 +330,28 @@ def numbers(column: Any) -> Array | None:
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
-def distinct(column: Any) -> tuple[list[Any], npt.NDArray[np.int64]]:
-    """The distinct values of a column, in order of appearance, and each row's position."""
+def distinct(column: Any) -> tuple[list[Any], Ints, Ints]:
+    """The values of a column, each once.
+
+    Returns:
+        The values in the order in which they appear, each row's position among them (-1 for
+        an empty cell), and the row in which each value is first.
+    """
     if isinstance(column, np.ndarray):
-        values, first, inverse = np.unique(
-            column, return_index=True, return_inverse=True
-        )
-        order = np.argsort(first, kind="stable")
-        rank = np.empty_like(order)
-        rank[order] = np.arange(len(order))
-        return values[order].tolist(), rank[inverse]
-    arrow = import_arrow("text")
-    if not arrow.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    index = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return column.dictionary.to_pylist(), index.astype(np.int64)
+        values, code = np.unique(column, return_inverse=True)
+        names = values.tolist()
+    else:
+        arrow = import_arrow("text")
+        if not arrow.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        names = column.dictionary.to_pylist()
+        code = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    used, first = np.unique(code, return_index=True)
+    used, first = used[used >= 0], first[used >= 0]
+    order = np.argsort(first)
+    rank = np.full(len(names) + 1, -1)
+    rank[used[order]] = np.arange(len(order))
+    return [names[k] for k in used[order]], rank[code], first[order]
 
 
 def import_arrow(what: str) -> Any:
