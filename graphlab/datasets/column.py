@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NoReturn, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 from graphlab import check
 from graphlab.interop.arrays import Array, as_tensor, torch_dtype
 from graphlab.ops import gather_rows
+
+# Rows read at once by validate(): bounds its memory at any size of column.
+_VALIDATE_BYTES = 2**25
 
 
 @runtime_checkable
@@ -56,23 +59,29 @@ def gather(column: Tensor | Column, ids: Tensor, out: Tensor | None = None) -> T
     """
     if not isinstance(column, Tensor):
         return column.gather(ids, out)
-    check_rows("gather", ids, column.shape[0])
+    check_kind("gather", ids)
     if out is not None:
         check_out("gather", out, (len(ids), *column.shape[1:]), column.dtype)
     plain = column.is_contiguous() and not column.requires_grad
     if plain and (out is None or out.is_contiguous()):
         return gather_rows(column, ids, out=out)
+    check.ids_in_range("gather", "ids", ids, column.shape[0])
     if out is None:
         return column.index_select(0, ids)
     return out.copy_(column.index_select(0, ids))
 
 
-def check_rows(function: str, ids: Tensor, rows: int) -> None:
-    """Require int32 or int64 ids [n] in [0, rows). O(n)."""
+def check_kind(function: str, ids: Tensor) -> None:
+    """Require int32 or int64 ids [n]."""
     if isinstance(ids, Tensor) and ids.dtype == torch.bool:
         remedy = "use mask.nonzero()[:, 0]"
         check.fail(TypeError, function, "ids", "be int64 or int32", "a mask", remedy)
     check.tensor(function, "ids", ids, dtypes=check.INDEX_DTYPES, ndim=1)
+
+
+def check_rows(function: str, ids: Tensor, rows: int) -> None:
+    """Require int32 or int64 ids [n] in [0, rows). O(n)."""
+    check_kind(function, ids)
     check.ids_in_range(function, "ids", ids, rows)
 
 
@@ -132,10 +141,10 @@ class MemmapColumn:
 
     def gather(self, ids: Tensor, out: Tensor | None = None) -> Tensor:
         """Read rows; see :func:`gather`."""
-        name = "MemmapColumn.gather"
-        check_rows(name, ids, self.shape[0])
         if self._tensor is not None:
             return gather(self._tensor, ids, out)
+        name = "MemmapColumn.gather"
+        check_rows(name, ids, self.shape[0])
         rows = as_tensor(np.asarray(self.array[ids.numpy()]))
         if out is None:
             return rows
@@ -281,3 +290,48 @@ class SparseColumn:
 
     def __repr__(self) -> str:
         return f"SparseColumn(shape={list(self._shape)}, nnz={len(self.idx):,})"
+
+
+def as_column(name: str, column: Any, rows: int, of: str) -> Tensor | Column:
+    """Return what a user passes as a column; ``of`` is node or edge, for messages."""
+    if isinstance(column, np.memmap):
+        column = MemmapColumn(column)
+    elif isinstance(column, (np.ndarray, list, tuple)):
+        column = as_tensor(np.asarray(column))
+    elif hasattr(column, "tocsr"):
+        column = SparseColumn.from_scipy(column)
+    elif isinstance(column, Tensor) and column.layout != torch.strided:
+        column = SparseColumn.from_torch(column)
+    if not isinstance(column, (Tensor, Column)):
+        requirement = "be a tensor, an array or a Column"
+        check.fail(TypeError, "Dataset", name, requirement, type(column).__name__)
+    if len(column.shape) == 0 or column.shape[0] != rows:
+        requirement = f"have one row per {of} ({rows:,})"
+        check.fail(
+            ValueError, "Dataset", name, requirement, f"shape {list(column.shape)}"
+        )
+    return column
+
+
+def require_finite(name: str, column: Tensor | Column) -> None:
+    """Read a column once, in pieces, and name the first row with NaN or infinity."""
+    if not column.dtype.is_floating_point:
+        return
+    if isinstance(column, SparseColumn):
+        wrong = np.flatnonzero(~np.isfinite(column.data))
+        if len(wrong):
+            _not_finite(name, int(np.searchsorted(column.ptr, wrong[0], "right")) - 1)
+        return
+    rows, width = column.shape[0], int(np.prod(column.shape[1:], dtype=np.int64))
+    step = max(1, _VALIDATE_BYTES // max(1, width * column.dtype.itemsize))
+    for start in range(0, rows, step):
+        ids = torch.arange(start, min(start + step, rows))
+        finite = gather(column, ids).reshape(len(ids), width).isfinite().all(1)
+        if not bool(finite.all()):
+            _not_finite(name, int(ids[~finite][0]))
+
+
+def _not_finite(name: str, row: int) -> NoReturn:
+    remedy = "leave such nodes out, or fill them with torch.nan_to_num"
+    got = f"NaN or infinity in row {row:,}"
+    check.fail(ValueError, "Dataset.validate", name, "be finite", got, remedy)

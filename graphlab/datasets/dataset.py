@@ -5,20 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from graphlab import check
 from graphlab.datasets import masks
-from graphlab.datasets.column import Column, MemmapColumn, SparseColumn, gather
+from graphlab.datasets.column import Column, as_column, gather, require_finite
 from graphlab.graph import Graph
-from graphlab.interop.arrays import as_tensor
-
-# Rows read at once by validate(): bounds its memory at any size of column.
-_VALIDATE_BYTES = 2**25
 
 
 class Dataset:
@@ -70,7 +65,7 @@ class Dataset:
         self.columns: dict[str, Tensor | Column] = {}
         self.edge_columns: dict[str, Tensor | Column] = {}
         self.splits: dict[str, Tensor] = {}
-        self.edge_splits = {k: dict(v) for k, v in (edge_splits or {}).items()}
+        self.edge_splits = masks.read_edge_splits(edge_splits or {}, self.num_nodes)
         self._y: Tensor | None = None
         if x is not None:
             self["x"] = x
@@ -83,7 +78,7 @@ class Dataset:
                 edge_attr = {"edge_attr": edge_attr}
             for name, column in edge_attr.items():
                 rows = graph.num_edges
-                self.edge_columns[name] = _as_column(name, column, rows, "edge")
+                self.edge_columns[name] = as_column(name, column, rows, "edge")
         if splits:
             self.set_splits(splits)
 
@@ -138,7 +133,7 @@ class Dataset:
         if name == "y":
             self.y = column
             return
-        self.columns[name] = _as_column(name, column, self.num_nodes, "node")
+        self.columns[name] = as_column(name, column, self.num_nodes, "node")
 
     def __contains__(self, name: object) -> bool:
         return name in self.columns or (name == "y" and self._y is not None)
@@ -178,15 +173,27 @@ class Dataset:
         """[N] or [N, runs], bool."""
         return self._split("train")
 
+    @train_mask.setter
+    def train_mask(self, mask: Any) -> None:
+        self.set_splits({**self.splits, "train": mask})
+
     @property
     def val_mask(self) -> Tensor:
         """[N] or [N, runs], bool."""
         return self._split("val")
 
+    @val_mask.setter
+    def val_mask(self, mask: Any) -> None:
+        self.set_splits({**self.splits, "val": mask})
+
     @property
     def test_mask(self) -> Tensor:
         """[N] or [N, runs], bool."""
         return self._split("test")
+
+    @test_mask.setter
+    def test_mask(self, mask: Any) -> None:
+        self.set_splits({**self.splits, "test": mask})
 
     def set_splits(self, splits: Mapping[str, Any]) -> None:
         """Replace the splits; see the class for what is accepted."""
@@ -288,9 +295,9 @@ class Dataset:
         """
         self.graph.validate()
         for name, column in self.columns.items():
-            _require_finite(name, column)
+            require_finite(name, column)
         for name, column in self.edge_columns.items():
-            _require_finite(name, column)
+            require_finite(name, column)
         for split, mask in self.splits.items():
             runs = mask[:, None] if mask.dim() == 1 else mask
             empty = (~runs.any(0)).nonzero()
@@ -352,46 +359,3 @@ def _describe(column: Tensor | Column) -> str:
     dtype = str(column.dtype).removeprefix("torch.")
     kind = "" if isinstance(column, Tensor) else f" {type(column).__name__}"
     return f"{list(column.shape)} {dtype}{kind}"
-
-
-def _as_column(name: str, column: Any, rows: int, of: str) -> Tensor | Column:
-    if isinstance(column, np.memmap):
-        column = MemmapColumn(column)
-    elif isinstance(column, (np.ndarray, list, tuple)):
-        column = as_tensor(np.asarray(column))
-    elif hasattr(column, "tocsr"):
-        column = SparseColumn.from_scipy(column)
-    elif isinstance(column, Tensor) and column.layout != torch.strided:
-        column = SparseColumn.from_torch(column)
-    if not isinstance(column, (Tensor, Column)):
-        requirement = "be a tensor, an array or a Column"
-        check.fail(TypeError, "Dataset", name, requirement, type(column).__name__)
-    if len(column.shape) == 0 or column.shape[0] != rows:
-        requirement = f"have one row per {of} ({rows:,})"
-        check.fail(
-            ValueError, "Dataset", name, requirement, f"shape {list(column.shape)}"
-        )
-    return column
-
-
-def _require_finite(name: str, column: Tensor | Column) -> None:
-    if not column.dtype.is_floating_point:
-        return
-    if isinstance(column, SparseColumn):
-        wrong = np.flatnonzero(~np.isfinite(column.data))
-        if len(wrong):
-            _not_finite(name, int(np.searchsorted(column.ptr, wrong[0], "right")) - 1)
-        return
-    rows, width = column.shape[0], int(np.prod(column.shape[1:], dtype=np.int64))
-    step = max(1, _VALIDATE_BYTES // max(1, width * column.dtype.itemsize))
-    for start in range(0, rows, step):
-        ids = torch.arange(start, min(start + step, rows))
-        finite = gather(column, ids).reshape(len(ids), width).isfinite().all(1)
-        if not bool(finite.all()):
-            _not_finite(name, int(ids[~finite][0]))
-
-
-def _not_finite(name: str, row: int) -> NoReturn:
-    remedy = "leave such nodes out, or fill them with torch.nan_to_num"
-    got = f"NaN or infinity in row {row:,}"
-    check.fail(ValueError, "Dataset.validate", name, "be finite", got, remedy)

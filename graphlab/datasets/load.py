@@ -94,8 +94,9 @@ def find(name: str | Path, root: str | Path | None = None) -> Entry:
             )
         return entry
     folder = _folder(root, name)
-    plain = name.lower().replace("-", "_")
-    for spelling in dict.fromkeys((name, plain, plain.replace("_", "-"))):
+    plain = name.replace("-", "_")
+    same = (name, plain, plain.replace("_", "-"))
+    for spelling in dict.fromkeys((*same, *(s.lower() for s in same))):
         for path in (folder / f"{spelling}.npz", folder / spelling):
             entry = _look(path)
             if entry is not None:
@@ -132,7 +133,7 @@ def _folder(root: str | Path | None, name: str) -> Path:
 
 def _missing(name: str, plain: str, folder: Path) -> NoReturn:
     held = [entry.name for entry in list_datasets(folder)]
-    near = difflib.get_close_matches(plain, held, n=3)
+    near = difflib.get_close_matches(plain.lower(), held, n=3)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     shown = ", ".join(held) or "none"
     known = ogb.official(name)

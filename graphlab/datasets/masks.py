@@ -108,3 +108,29 @@ def _require_disjoint(splits: Mapping[str, Tensor]) -> None:
                 got = f"{len(both):,} nodes in both, such as node {int(both[0, 0]):,}"
                 requirement = f"have disjoint {first} and {second} masks"
                 check.fail(ValueError, "Dataset", "splits", requirement, got)
+
+
+def read_edge_splits(
+    splits: Mapping[str, Mapping[str, Any]], num_nodes: int
+) -> dict[str, dict[str, Tensor]]:
+    """Return pairs by split and name; ``edge`` and ``edge_neg`` as int64 [2, P]."""
+    named: dict[str, dict[str, Tensor]] = {}
+    for key, parts in splits.items():
+        split = split_name("Dataset", key)
+        named[split] = {}
+        for name, value in parts.items():
+            argument = f"{split} {name}"
+            if isinstance(value, (np.ndarray, list, tuple)):
+                value = as_tensor(np.asarray(value))
+            pairs = check.tensor("Dataset", argument, value)
+            if name in ("edge", "edge_neg"):
+                if pairs.dim() != 2 or pairs.shape[0] != 2:
+                    got = list(pairs.shape)
+                    check.fail(
+                        ValueError, "Dataset", argument, "have shape [2, P]", got
+                    )
+                check.tensor("Dataset", argument, pairs, dtypes=check.INDEX_DTYPES)
+                check.ids_in_range("Dataset", argument, pairs, num_nodes)
+                pairs = pairs.long()
+            named[split][name] = pairs
+    return {name: named[name] for name in SPLITS if name in named}

@@ -115,8 +115,9 @@ class Graph(ForeignForms):
 
     @classmethod
     def from_arrays(cls, edges: EdgeArrays) -> Self:
-        """Build from what an ``interop`` module read."""
-        graph = cls(edges.edge_index, edges.num_nodes, edges.edge_weight)
+        """Build from what an ``interop`` module read; tensors come to the CPU."""
+        weight = None if edges.edge_weight is None else edges.edge_weight.cpu()
+        graph = cls(edges.edge_index.cpu(), edges.num_nodes, weight)
         graph.node_names = edges.node_names
         return graph
 

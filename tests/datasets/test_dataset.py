@@ -169,6 +169,31 @@ def test_bad_parts_are_refused_with_words(arguments, error, message):
         make(**arguments)
 
 
+def test_masks_can_be_set_one_by_one():
+    d = make()
+    d.train_mask = [0, 1]
+    d.val_mask = torch.tensor([False, False, True, False])
+    d.test_mask = [3]
+    assert [d.ids(s).tolist() for s in ("train", "val", "test")] == [[0, 1], [2], [3]]
+    with pytest.raises(ValueError, match="disjoint train and test"):
+        d.test_mask = [1]
+    assert d.ids("test").tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error", "message"),
+    [
+        ([[0, 1, 2]], ValueError, r"`val edge` must have shape \[2, P\], got \[1, 3\]"),
+        ([[0.5], [1.0]], TypeError, "`val edge` must be int32 or int64, got float64"),
+        ([[0], [4]], IndexError, r"`val edge` must be in \[0, 4\), got 4"),
+        ("all", TypeError, "`val edge` must be a tensor, got str"),
+    ],
+)
+def test_pairs_are_checked(pairs, error, message):
+    with pytest.raises(error, match=message):
+        make(edge_splits={"valid": {"edge": pairs}})
+
+
 def test_graph_must_be_a_graph():
     with pytest.raises(
         TypeError, match=r"be a Graph, got Tensor; use gl.Graph\(edge_index\)"

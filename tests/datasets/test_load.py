@@ -146,6 +146,8 @@ def test_a_file_of_ones_own(tmp_path):
     assert d.meta["note"] == "made up"
     assert gl.datasets.load(tmp_path / "ring.npz").num_nodes == 4
     assert gl.datasets.load(str(tmp_path / "ring.npz")).num_nodes == 4
+    write(tmp_path, "my_Big_one")
+    assert gl.datasets.load("my-Big-one", tmp_path).name == "my_Big_one"
 
 
 def test_direction_is_found_where_it_is_not_stated(tmp_path):
