@@ -59,7 +59,7 @@ class Table:
             show_header=len(self.columns) > 2,
         )
         for column, right in zip(self.columns, self.numeric(), strict=True):
-            table.add_column(column, justify="right" if right else "left")
+            table.add_column(column, justify="right" if right else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         return table
@@ -242,6 +242,8 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str,
             yield name, "yes" if value else "no"
         elif isinstance(value, int) and "seed" not in name:
             yield name, f"{value:,}"
+        elif isinstance(value, float):
+            yield name, f"{value:.6g}"
         elif value is not None and value != "":
             yield name, str(value)
 
