@@ -58,10 +58,10 @@ plan = gl.outofcore.plan(
     store,
     num_neighbors=[10, 5],
     input_nodes=d.ids("train"),
-    batch_size=512,
+    batch_size=128,
     epochs=epochs,
     seed=0,
-    memory="5MiB",
+    memory="4MiB",
     disk="1GiB",
     path=folder / "plan",
 )

@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from graphlab._version import __version__
-from graphlab.cli import bench, data, doctor, output, report
+from graphlab.cli import bench, data, demo, doctor, output, report
 
 _USAGE = 2
 _INTERRUPTED = 130
@@ -66,6 +66,7 @@ def root(
     """
 
 
+demo.add_to(app)
 data.add_to(app)
 report.add_to(app)
 bench.add_to(app)

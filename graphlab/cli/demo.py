@@ -18,16 +18,20 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for runs and report.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for runs and report.")] = Path(
+        "demo"
+    ),
     small: Annotated[
         bool, typer.Option("--small", help="A tiny graph: a check that all works.")
     ] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the big files: store and plan.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object.")
+    ] = False,
 ) -> None:
-    """Train a graph larger than its memory budget, from memory and from disk; ends with a report.
+    """Train graphs larger than a memory budget, from memory and from disk; write a report.
 
     Needs no network. With GRAPHLAB_DATA set, amazon_computers is trained too. Run again, it
     goes on where it stopped. Example: [bold]graphlab demo --out /tmp/demo[/bold]
@@ -51,7 +55,9 @@ def demo(
     for case in wanted:
         folders = job.run(case, out, keep=keep)
         equal[case.name] = job.same_losses(folders)
-        runs.append([load(folder) for folder in folders])
+        labels = [folder.name.replace("-", " ") for folder in folders]
+        pairs = zip(folders, labels, strict=True)
+        runs.append([load(folder, label=label) for folder, label in pairs])
     page = html(
         [run for pair in runs for run in pair],
         out / "report.html",

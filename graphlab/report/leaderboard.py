@@ -134,6 +134,8 @@ def _refuse(requirement: str, got: object, remedy: str) -> ValueError:
 
 
 def _dataset(run: RunRecord) -> str:
+    from graphlab.interop.ogb import official
+
     if not run.finished:
         done = len(run.score("test").values)
         raise _refuse("be finished", f"{done} finished seeds", "resume the run first")
@@ -144,10 +146,10 @@ def _dataset(run: RunRecord) -> str:
             repr(name),
             "gl.report.html writes a page about any run",
         )
-    split = str(run.stamp.get("split", "official"))
-    if split != "official":
+    known, split = official(name), str(run.stamp.get("split"))
+    if known is not None and split != known.split:
         raise _refuse(
-            "use the official split",
+            f"use the official split, {known.split!r}",
             repr(split),
             "leave the splits of gl.datasets.load as they are",
         )

@@ -59,7 +59,12 @@ class Table:
             show_header=len(self.columns) > 2,
         )
         for column, right in zip(self.columns, self.numeric(), strict=True):
-            table.add_column(column, justify="right" if right else "left", overflow="fold")
+            table.add_column(
+                column,
+                justify="right" if right else "left",
+                overflow="fold",
+                no_wrap=column in ("run", "contender"),
+            )
         for row in self.rows:
             table.add_row(*row)
         return table
@@ -95,7 +100,10 @@ def results(runs: Sequence[RunRecord]) -> Table:
             )
         )
     for name, baseline in _baselines(runs).items():
-        score = Score(float(baseline["mean"]), float(baseline.get("std", math.nan)), ())
+        std = baseline.get("std")
+        score = Score(
+            float(baseline["mean"]), math.nan if std is None else float(std), ()
+        )
         count = str(len(baseline["values"])) if "values" in baseline else "-"
         rows.append((f"baseline: {name}", score.show(), "-", count, "-"))
     columns = (
@@ -150,7 +158,7 @@ def summary(runs: Sequence[RunRecord], title: str = "Summary") -> Table:
             stall = f"{100 * loader.stall_share:.1f} %"
             peak = show(loader.peak_memory_bytes)
             declared = loader.declared_memory_bytes
-            kept = "kept" if loader.kept else "EXCEEDED"
+            kept = "kept" if loader.kept else "NOT kept"
             budget = f"{show(declared)}, {kept}" if declared else "-"
         score, time = run.score("test").show(), span(run.seconds_per_epoch())
         rows.append((run.label, score, time, read, stall, peak, budget))

@@ -108,15 +108,15 @@ GENERATED = Case(
 )
 SMALL = Case(
     "generated-small",
-    num_nodes=20_000,
-    num_features=32,
-    num_edges=160_000,
-    memory="3MiB",
-    split=(0.1, 0.05, 0.05),
-    epochs=2,
-    batch_size=256,
-    num_neighbors=(10, 5),
-    hidden_channels=16,
+    num_nodes=40_000,
+    num_features=64,
+    num_edges=320_000,
+    memory="4MiB",
+    split=(0.05, 0.02, 0.02),
+    epochs=3,
+    batch_size=128,
+    num_neighbors=(5, 5),
+    hidden_channels=32,
 )
 
 
@@ -224,7 +224,9 @@ def _train_in_memory(case: Case, store: Store, run_dir: Path) -> None:
 
     d = _dataset(case, store)
     progress.say(f"{case.name}: training in memory")
-    d.graph = Graph.from_csc(*(None if t is None else t.clone() for t in d.graph.csc()))
+    ptr, idx, edge_id = d.graph.csc()
+    edge_id = None if edge_id is None else edge_id.clone()
+    d.graph = Graph.from_csc(ptr.clone(), idx.clone(), edge_id)
     d.x = d.x.gather(torch.arange(d.num_nodes))
     loader = NeighborLoader(
         d, case.num_neighbors, case.batch_size, d.ids("train"), seed=0

@@ -24,7 +24,7 @@ def ten_runs(make_run):
         given |= replaced
         stamp = {
             "dataset": given["dataset"],
-            "split": "official",
+            "split": "target" if "ddi" in given["dataset"] else "time",
             "protocol": "best validation",
             "metric": "accuracy",
             "commit": "0123abc",
@@ -94,7 +94,10 @@ def nine(values):
         ({"seeds": [0] * 10}, r"must use seeds 0\.\.9, each once, got \[0, 0"),
         ({"finished": False}, "must be finished, got 10 finished seeds"),
         ({"dataset": "cora"}, "must be about an OGB dataset .* got 'cora'"),
-        ({"result": {"stamp": {"split": "random"}}}, "must use the official split"),
+        (
+            {"result": {"stamp": {"split": "random"}}},
+            "must use the official split, 'time', got 'random'",
+        ),
         (
             {"config": {"trained_on": ["train", "valid"]}},
             "must train on training labels only, got labels of train and valid",
