@@ -57,10 +57,11 @@ class _Target:
         self.state[2, region] = layout.crc(data, int(self.state[2, region]))
 
     def sync(self) -> None:
+        """Flush to the device. Pages stay cached, clean: the next piece ends in some."""
         os.fdatasync(self.descriptor)
-        os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
+        os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(self.descriptor)
 
 
