@@ -73,11 +73,11 @@ class Job:
         """What the samples depend on beside the store."""
         request = self.request
         return {
+            "seed": request.seed,
             **self.sampler.settings(),
             "inputs": fingerprint(request.input_nodes),
             "batch_size": request.batch_size,
             "epochs": request.epochs,
-            "seed": request.seed,
             "shuffle": request.shuffle,
             "drop_last": request.drop_last,
         }

@@ -72,7 +72,9 @@ class DiskLoader(Loader):
         world_size: int | None,
     ) -> None:
         super().__init__(
-            identity={"plan": plan.identity},
+            # What decides the batches: not the budget, so a state may move to a plan with
+            # another one.
+            identity={**plan.job.sampling, "store": plan.job.store.fingerprint},
             rank=rank,
             world_size=world_size,
             prefetch=prefetch,

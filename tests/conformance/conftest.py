@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from graphlab.datasets import Dataset
 from graphlab.graph import Graph
+from graphlab.outofcore import Store, plan
 from graphlab.sample import NeighborLoader
 
 
@@ -18,10 +20,31 @@ def in_memory(dataset: Dataset, folder: Path, **arguments: Any) -> Any:
     return NeighborLoader(dataset, **arguments)
 
 
+def from_disk(mode: str) -> Callable[..., Any]:
+    def make(dataset: Dataset, folder: Path, **arguments: Any) -> Any:
+        store = folder / "store"
+        if not store.exists():
+            Store.convert(dataset, store)
+        name = "-".join(str(value) for value in arguments.values())
+        return plan(
+            store,
+            **arguments,
+            mode=mode,
+            memory="900KiB",
+            epochs=3,
+            path=folder / f"plan-{zlib.crc32(name.encode())}",
+        ).loader()
+
+    return make
+
+
 # name -> function(dataset, folder, **arguments) -> loader. `folder` is empty and writable,
 # and the same for every loader of a test: a resumed run finds its files there. Arguments:
 # num_neighbors, batch_size, input_nodes, seed.
-LOADERS: dict[str, Callable[..., Any]] = {"in memory": in_memory}
+LOADERS: dict[str, Callable[..., Any]] = {
+    "in memory": in_memory,
+    **{f"disk, {mode}": from_disk(mode) for mode in ("memory", "direct", "replay")},
+}
 
 
 @pytest.fixture(scope="module")

@@ -189,7 +189,7 @@ def test_state_of_another_plan_is_refused(make_store, tmp_path):
         )
         for size in (32, 64)
     )
-    with pytest.raises(ValueError, match="come from a loader with plan"):
+    with pytest.raises(ValueError, match="come from a loader with batch_size = 64"):
         b.loader().load_state_dict(a.loader().state_dict())
 
 
