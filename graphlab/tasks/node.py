@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from graphlab import check, files
+from graphlab import check
 from graphlab.evaluate import Stamp
 from graphlab.tasks import baselines as controls
 from graphlab.tasks import calling, interrupt, labels, schema, source
@@ -166,8 +166,7 @@ def fit(
             outcomes, config, None if folder is None else folder.path, model, weights
         )
         if folder is not None:
-            folder.log("done", **{k: result.to_json()[k] for k in ("valid", "test")})
-            files.publish_json(folder.path / "result.json", result.to_json())
+            folder.finish(result.to_json())
     finally:
         if folder is not None:
             folder.close()

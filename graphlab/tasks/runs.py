@@ -55,15 +55,19 @@ class RunFolder:
                 f"node.fit: `run_dir` {self.path} is in use by another process; "
                 "wait for it or choose another folder"
             ) from None
-        self.config = json.loads(json.dumps(config))
-        known = self.path / "config.json"
-        if known.exists():
-            self._continue(read_json(known))
-        files.publish_json(known, self.config)
-        self._log = open(self.path / "metrics.jsonl", "ab")
-        # Length of the log at the end of the last finished seed.
-        states = [read_json(p) for p in self.path.glob("seed-*/state.json")]
-        self._kept = max((s["log_bytes"] for s in states), default=0)
+        try:
+            self.config = json.loads(json.dumps(config))
+            known = self.path / "config.json"
+            if known.exists():
+                self._require_same(read_json(known))
+            files.publish_json(known, self.config)
+            # Length of the log at the end of the last finished seed.
+            states = [read_json(p) for p in self.path.glob("seed-*/state.json")]
+            self._kept = max((s["log_bytes"] for s in states), default=0)
+            self._log = open(self.path / "metrics.jsonl", "ab")
+        except BaseException:
+            self._lock.close()
+            raise
 
     def seed(self, seed: int) -> Path:
         """Folder of a seed."""
@@ -105,12 +109,18 @@ class RunFolder:
         """Write the outcome of a finished seed anew."""
         files.publish_json(self.seed(seed) / "state.json", outcome)
 
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write the result over all seeds; once more where the run was finished before."""
+        self.start_seed(None)
+        self.log("done", valid=result["valid"], test=result["test"])
+        files.publish_json(self.path / "result.json", result)
+
     def close(self) -> None:
         """Let go of the folder."""
         self._log.close()
         self._lock.close()
 
-    def _continue(self, earlier: dict[str, Any]) -> None:
+    def _require_same(self, earlier: dict[str, Any]) -> None:
         differing = list(_differences(earlier, self.config))
         if differing:
             shown = ", ".join(
