@@ -88,7 +88,7 @@ class WholeGraph:
 
     def run(self, model: nn.Module) -> Tensor:
         """Put the whole graph through a model. [N, outputs]."""
-        if takes_graph(model):
+        if is_backbone(model):
             sparse = isinstance(self._d.x, SparseColumn)
             out = model(self._d.x if sparse else self.x, self._d.graph)
         elif _takes_features_only(model):
@@ -123,7 +123,10 @@ def as_float(x: Tensor) -> Tensor:
 def batch_pass(model: nn.Module, batch: Any) -> Tensor:
     """Put a sampled batch through a model; rows of its seeds. [batch_size, outputs]."""
     counts: Mapping[str, Any] = {}
-    if takes_graph(model) and getattr(batch, "num_sampled_nodes", None) is not None:
+    if (
+        "num_sampled_nodes" in _parameters(model)
+        and getattr(batch, "num_sampled_nodes", None) is not None
+    ):
         counts = {
             "num_sampled_nodes": batch.num_sampled_nodes,
             "num_sampled_edges": batch.num_sampled_edges,
@@ -136,9 +139,11 @@ def batch_pass(model: nn.Module, batch: Any) -> Tensor:
     return _rows(out, batch.batch_size)
 
 
-def takes_graph(model: nn.Module) -> bool:
-    """Whether a model follows graphlab's protocol: a Graph in, and trimming by counts."""
-    return "num_sampled_nodes" in _parameters(model)
+def is_backbone(model: nn.Module) -> bool:
+    """Whether a model follows graphlab's protocol: takes a Graph, works layer by layer."""
+    from graphlab.models import GNN
+
+    return isinstance(model, GNN)
 
 
 def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter]:

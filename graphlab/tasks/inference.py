@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from graphlab import check, progress, sizes
 from graphlab.datasets import SparseColumn
+from graphlab.errors import BudgetError
 from graphlab.tasks import calling
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def exact(
             f"inference: one pass needs {sizes.show(size.full)}, "
             f"{sizes.show(size.available)} may be used; going in chunks"
         )
-        if _is_ours(model):
+        if calling.is_backbone(model):
             return _layer_by_layer(model, d, nodes, size, device)
         return _by_neighborhoods(model, d, nodes, device)
 
@@ -95,22 +96,16 @@ def estimate(model: nn.Module, d: Dataset, memory: int | str | None = None) -> E
     features = 0
     if not isinstance(d.x, Tensor):
         features = d.num_nodes * d.num_features * 4
-        if isinstance(d.x, SparseColumn) and calling.takes_graph(model):
+        if isinstance(d.x, SparseColumn) and calling.is_backbone(model):
             # Offsets, ids and values in the widths that a pass uses, and their transpose.
             features = 2 * 12 * len(d.x.idx)
     # Input, output and one intermediate of the widest layer.
     rows = 3 * 4 * d.num_nodes * max(width, d.num_classes)
     # Edge list, sorted copy and weights; attention or messages of one layer where layers
     # are not graphlab's.
-    edges = d.num_edges * (48 if calling.takes_graph(model) else 16 + 8 * width)
+    edges = d.num_edges * (48 if calling.is_backbone(model) else 16 + 8 * width)
     available = _available() // 2 if memory is None else sizes.parse(memory)
     return Estimate(features + rows + edges, 2 * 4 * d.num_nodes * width, available)
-
-
-def _is_ours(model: nn.Module) -> bool:
-    from graphlab.models import GNN
-
-    return isinstance(model, GNN)
 
 
 def _layer_by_layer(
@@ -132,8 +127,6 @@ def _chunk(d: Dataset, size: Estimate) -> int:
     each = int(degree * (4 * d.num_features + 32)) + 1
     chunk = min(_CHUNK, size.available // 2 // each)
     if chunk < 1:
-        from graphlab.errors import BudgetError
-
         raise BudgetError(
             f"inference: `memory` must hold one node with its neighbours, about "
             f"{sizes.show(2 * each)}, got {sizes.show(size.available)}"
