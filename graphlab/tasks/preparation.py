@@ -94,9 +94,9 @@ def row_normalized(x: Any) -> Tensor | SparseColumn:
         count = np.diff(x.ptr)
         data = np.broadcast_to(x.data, x.idx.shape).astype(np.float32)
         row = np.repeat(np.arange(len(count)), count)
-        total = np.bincount(row, weights=data, minlength=len(count))
-        total[total == 0] = 1.0
-        scaled = (data / total[row]).astype(np.float32)
+        sums = np.bincount(row, weights=data, minlength=len(count))
+        sums[sums == 0] = 1.0
+        scaled = (data / sums[row]).astype(np.float32)
         return SparseColumn(x.ptr, x.idx, scaled, (x.shape[0], x.shape[1]))
     dense = x if isinstance(x, Tensor) else x.gather(torch.arange(x.shape[0]))
     dense = dense if dense.is_floating_point() else dense.float()

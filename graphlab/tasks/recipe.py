@@ -231,8 +231,7 @@ def _read(source: str | Path) -> Any:
 def _override(tree: dict[str, Any], text: str) -> None:
     """Set one key of nested mappings; mappings that are missing on the way are made."""
     path, equals, value = text.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
+    if not equals or not all(path.strip().split(".")):
         raise ConfigError(f"recipe: an override must be a.b=value, got {text!r}")
     try:
         parsed = yaml.safe_load(value)
@@ -244,6 +243,16 @@ def _override(tree: dict[str, Any], text: str) -> None:
             parsed = float(parsed) if "e" in parsed.lower() else parsed
         except ValueError:
             pass
+    put(tree, path.strip(), parsed)
+
+
+def put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set ``a.b.c`` in nested mappings; mappings that are missing on the way are made.
+
+    Raises:
+        ConfigError: something on the way is a value.
+    """
+    keys = path.split(".")
     place = tree
     for key in keys[:-1]:
         inner = place.get(key)
@@ -252,7 +261,5 @@ def _override(tree: dict[str, Any], text: str) -> None:
         place[key] = {} if inner is None else inner
         place = place[key]
         if not isinstance(place, dict):
-            raise ConfigError(
-                f"recipe: `{key}` in {text!r} must hold keys, not a value"
-            )
-    place[keys[-1]] = parsed
+            raise ConfigError(f"recipe: `{key}` in {path} must hold keys, not a value")
+    place[keys[-1]] = value

@@ -86,7 +86,7 @@ class Result:
         """
         model = self.model(seed, d).to(device)
         logits = inference.exact(model, d, memory=memory, device=device)
-        return labels.probabilities(logits, 2 if self._is_multi_label else 1)
+        return labels.probabilities(logits, 2 if self.is_multi_label else 1)
 
     def model(self, seed: int | None = None, d: Dataset | None = None) -> nn.Module:
         """Make the trained model of a seed; None: the one with the best validation score.
@@ -200,7 +200,8 @@ class Result:
         return result
 
     @property
-    def _is_multi_label(self) -> bool:
+    def is_multi_label(self) -> bool:
+        """Whether labels are [N, tasks] zeros and ones."""
         return bool(self.config["shape"]["multi_label"])
 
 
