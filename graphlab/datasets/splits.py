@@ -72,7 +72,9 @@ def split_random(
             first = round(train * len(group))
             second = first + round(val * len(group))
             masks.put(run, order[:first], order[first:second], order[second:])
-    return masks.onto(name, dataset)
+    kind = ", stratified" if stratified else ""
+    described = f"{name}(train={train:g}, val={val:g}, seed={seed}{kind})"
+    return masks.onto(name, dataset, described)
 
 
 def split_per_class(
@@ -127,7 +129,8 @@ def split_per_class(
         rest = rest[rng.permutation(rng.key(seed, _PER_CLASS, run, -1), len(rest))]
         end = None if num_test is None else num_val + num_test
         masks.put(run, np.concatenate(chosen), rest[:num_val], rest[num_val:end])
-    return masks.onto(name, dataset)
+    described = f"{name}({per_class}, num_val={num_val}, seed={seed})"
+    return masks.onto(name, dataset, described)
 
 
 def split_links(
@@ -221,12 +224,15 @@ class _Masks:
         for mask, chosen in zip(self._masks.values(), ids, strict=True):
             mask[chosen, run] = True
 
-    def onto(self, name: str, dataset: Dataset) -> Dataset:
+    def onto(self, name: str, dataset: Dataset, described: str) -> Dataset:
         for split, mask in self._masks.items():
             if not mask.any(0).all():
                 requirement = f"give the {split} split at least one node"
                 check.fail(ValueError, name, "dataset", requirement, "too few nodes")
-        return dataset.with_splits(self._masks)
+        result = dataset.with_splits(self._masks)
+        # Scores carry this name: a file's own split must not lend its own to another.
+        result.meta = {**dataset.meta, "split": described}
+        return result
 
 
 def _labelled(dataset: Dataset) -> Ids:

@@ -6,4 +6,4 @@ from graphlab.tasks.callbacks import TensorBoard as TensorBoard
 from graphlab.tasks.interrupt import Interrupted as Interrupted
 from graphlab.tasks.result import Result as Result
 from graphlab.tasks.schema import ConfigError as ConfigError
-from graphlab.tasks.training import DivergedError as DivergedError
+from graphlab.tasks.scoring import DivergedError as DivergedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import zlib
@@ -219,11 +220,21 @@ def _stamp(d: Dataset, settings: FitSettings, eval_loader: EvalLoader | None) ->
     )
     return Stamp(
         dataset=d.name,
-        split=str(d.meta.get("split", "given")),
+        split=_split_name(d),
         masks=f"{zlib.crc32(masks):08x}",
         protocol=f"transductive, best validation epoch, {how}",
         metric=settings.metric,
     )
+
+
+def _split_name(d: Dataset) -> str:
+    """Name of the split: of an OGB folder its own is the official one."""
+    given = str(d.meta.get("split", "given"))
+    if given.startswith("split_"):  # made by graphlab.datasets.split_*
+        return given
+    if d.meta.get("source") == "OGB folder":
+        return "official"
+    return str(d.meta.get("splits", re.split(r" \+ | \(", given)[0]))
 
 
 def _dataset_facts(d: Dataset) -> dict[str, Any]:

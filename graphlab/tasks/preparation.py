@@ -18,7 +18,7 @@ from graphlab.datasets import Dataset, SparseColumn
 from graphlab.tasks.scoring import EvalLoader
 
 if TYPE_CHECKING:
-    from graphlab.tasks.recipe import DataRecipe, LoaderRecipe, Recipe
+    from graphlab.tasks.recipe import DataRecipe, LoaderRecipe, Recipe, SplitRecipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,17 +66,30 @@ def dataset(recipe: DataRecipe) -> Dataset:
         recipe.name, recipe.root, splits=recipe.splits, undirected=recipe.undirected
     )
     if recipe.split is not None:
-        chosen = recipe.split
-        split = {
-            "random": datasets.split_random,
-            "per_class": datasets.split_per_class,
-        }[chosen.kind]
-        d = split(
-            d, train=chosen.train, val=chosen.val, runs=chosen.runs, seed=chosen.seed
-        )
+        d = _split(d, recipe.split)
     if recipe.normalize_features:
         d.x = row_normalized(d.x)
     return d
+
+
+def _split(d: Dataset, chosen: SplitRecipe) -> Dataset:
+    if chosen.kind == "random":
+        return datasets.split_random(
+            d,
+            train=chosen.train,
+            val=chosen.val,
+            runs=chosen.runs,
+            seed=chosen.seed,
+            stratified=chosen.stratified,
+        )
+    return datasets.split_per_class(
+        d,
+        per_class=chosen.per_class,
+        num_val=chosen.num_val,
+        num_test=chosen.num_test,
+        runs=chosen.runs,
+        seed=chosen.seed,
+    )
 
 
 def row_normalized(x: Any) -> Tensor | SparseColumn:
@@ -136,7 +149,9 @@ def _from_disk(d: Dataset, recipe: Recipe, folder: Path) -> Prepared:
 
     def loader(seed: int) -> Iterable[Any]:
         run = seeds.index(seed) % stored.num_runs
-        options = {} if chosen.policy is None else {"policy": chosen.policy}
+        options: dict[str, Any] = (
+            {} if chosen.policy is None else {"policy": chosen.policy}
+        )
         plan = outofcore.plan(
             store,
             input_nodes=stored.ids("train", run),

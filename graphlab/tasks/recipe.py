@@ -30,11 +30,19 @@ from graphlab.tasks.settings import FitSettings
 
 
 class SplitRecipe(Strict):
-    """A random split, where the data set brings none or another is wanted."""
+    """A split, where the data set brings none or another is wanted.
+
+    ``train``, ``val`` and ``stratified`` are shares for ``random``; ``per_class``,
+    ``num_val`` and ``num_test`` numbers of nodes for ``per_class``.
+    """
 
     kind: Literal["random", "per_class"] = "random"
-    train: float = Field(default=0.6, gt=0)
-    val: float = Field(default=0.2, gt=0)
+    train: float = Field(default=0.6, gt=0, lt=1)
+    val: float = Field(default=0.2, gt=0, lt=1)
+    stratified: bool = False
+    per_class: int = Field(default=20, ge=1)
+    num_val: int = Field(default=500, ge=1)
+    num_test: int | None = Field(default=None, ge=1)
     runs: int = Field(default=10, ge=1)
     seed: int = Field(default=0, ge=0)
 

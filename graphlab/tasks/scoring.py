@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from graphlab import check
+from graphlab.errors import GraphlabError
 from graphlab.evaluate import metric
 from graphlab.tasks import calling, inference, labels
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 # Node ids -> batches that hold each of them once as a seed.
 EvalLoader = Callable[[Tensor], Iterable[Any]]
+
+
+class DivergedError(GraphlabError, ArithmeticError):
+    """The loss, or what a model puts out, is not finite."""
 
 
 class Scorer:
@@ -74,6 +79,13 @@ class Scorer:
         return self._score(row.expand(len(self._test), -1), self._test)
 
     def _score(self, logits: Tensor, ids: Tensor) -> float:
+        if not bool(logits.isfinite().all()):
+            lr = self._settings.lr
+            raise DivergedError(
+                "node.fit: the model must put out finite numbers, got others for "
+                f"validation or test nodes; lower `lr` = {lr:g}, or check the features "
+                "with d.validate()"
+            )
         return self._metric(labels.of("node.fit", self._d)[ids], logits)
 
     def _exact(self, model: nn.Module, ids: Tensor) -> Tensor:

@@ -20,22 +20,17 @@ from torch import Tensor
 
 from graphlab import progress
 from graphlab.datasets import Dataset
-from graphlab.errors import GraphlabError
 from graphlab.ops import rng
 from graphlab.tasks import baselines, calling, checkpoint, interrupt, labels, source
 from graphlab.tasks.callbacks import Callback
 from graphlab.tasks.runs import RunFolder
-from graphlab.tasks.scoring import Scorer
+from graphlab.tasks.scoring import DivergedError, Scorer
 from graphlab.tasks.settings import FitSettings
 
 # Names the stream of a seed's first weights beside those of its batches (epoch >= 0).
 _WEIGHTS = -1
 # Statistics of a loader that are levels, not amounts, and so do not add over epochs.
 _LEVELS = ("declared_memory_bytes", "peak_memory_bytes")
-
-
-class DivergedError(GraphlabError, ArithmeticError):
-    """The loss is not finite."""
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from graphlab.tasks import recipe as recipes
 from graphlab.tasks.callbacks import Callback
 from graphlab.tasks.recipe import Recipe
 from graphlab.tasks.schema import ConfigError
-from graphlab.tasks.training import DivergedError
+from graphlab.tasks.scoring import DivergedError
 
 _STUDY = "graphlab"
 
