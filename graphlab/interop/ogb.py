@@ -150,7 +150,13 @@ def _read_npz(raw: Path) -> dict[str, Array]:
     for file in files:
         with zipfile.ZipFile(file) as archive:
             need += sum(info.file_size for info in archive.infolist())
-    memory.require("ogb.read", f"{raw}", need, "use graphlab data convert")
+    memory.require(
+        "ogb.read",
+        f"{raw}",
+        need,
+        "unzip data.npz and node-label.npz there, and stream them to a store: graphlab data "
+        "convert --edges edge_index.npy --features node_feat.npy --labels node_label.npy",
+    )
     held: dict[str, Array] = {}
     for file in files:
         with np.load(file, allow_pickle=False) as members:

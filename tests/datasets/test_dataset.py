@@ -8,6 +8,7 @@ import torch
 from scipy.sparse import eye
 
 from graphlab.datasets import Dataset, MemmapColumn, SparseColumn
+from graphlab.datasets import open as open_dataset
 from graphlab.graph import Graph
 
 NAN = float("nan")
@@ -232,3 +233,46 @@ def test_validate_reads_the_values(arguments, message):
 def test_bytes_of_0_and_1_are_a_mask():
     d = make(splits={"train": torch.tensor([1, 0, 0, 1], dtype=torch.uint8)})
     assert d.ids("train").tolist() == [0, 3]
+
+
+def test_to_undirected_moves_edge_columns():
+    weighted = Graph(graph().edge_index, edge_weight=torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    d = Dataset(weighted, edge_attr=torch.arange(4)[:, None], meta={"directed": True})
+    both = d.to_undirected()
+    assert both.graph.edge_index.tolist() == [
+        [0, 0, 1, 1, 2, 2, 3, 3],
+        [1, 3, 0, 2, 1, 3, 0, 2],
+    ]
+    assert both.edge_attr[:, 0].tolist() == [0, 3, 0, 1, 1, 2, 3, 2]
+    assert both.graph.edge_weight.tolist() == [1, 4, 1, 2, 2, 3, 4, 3]
+    assert not both.meta["directed"]
+    assert d.meta["directed"]
+    assert d.num_edges == 4
+    with pytest.raises(
+        ValueError, match="`reduce` must be one of 'mean', 'sum', 'max'"
+    ):
+        d.to_undirected("min")
+
+
+def test_copies_do_not_share_their_dicts():
+    d = make(splits={"train": [0]})
+    other = d.with_splits({"test": [1]})
+    other["emb"] = torch.zeros(4, 1)
+    other.meta["note"] = "changed"
+    assert "emb" not in d
+    assert d.meta == {}
+    assert list(d.splits) == ["train"]
+    assert other.x is d.x
+
+
+def test_save_and_open(tmp_path):
+    d = make(splits={"train": [0]}, edge_splits={"val": {"edge": [[0], [1]]}})
+    d.save(tmp_path / "d")
+    again = open_dataset(tmp_path / "d")
+    assert torch.equal(again.x.gather(torch.arange(4)), d.x)
+    assert torch.equal(again.y, d.y)
+    assert torch.equal(again.train_mask, d.train_mask)
+    assert again.edge_splits["val"]["edge"].tolist() == [[0], [1]]
+    with pytest.raises(ValueError, match="must not hold a store"):
+        d.save(tmp_path / "d")
+    d.save(tmp_path / "d", overwrite=True)

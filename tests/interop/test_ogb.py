@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 
 import graphlab as gl
-from graphlab.interop import ogb
+from graphlab.errors import BudgetError
+from graphlab.interop import arrow, ogb
 
 SAVER = """
 import os, sys, warnings
@@ -206,8 +208,6 @@ def test_citation_pairs_stay_as_they_are(tmp_path):
 def test_integers_that_turn_into_fractions(tmp_path):
     rows = [[1, 2]] * 1_100_000 + [[3, 0.5]]
     path = csv_folder(tmp_path, "ogbn_x", raw__edge_dash_feat=rows)
-    from graphlab.interop import arrow
-
     matrix = arrow.read_matrix(path / "raw/edge-feat.csv.gz")
     assert matrix.dtype == np.float32
     assert matrix.shape == (1_100_001, 2)
@@ -251,3 +251,16 @@ def test_ids_out_of_range(tmp_path):
     csv_folder(tmp_path, "ogbn_own", raw__edge=[[0, 9], [1, 2]])
     with pytest.raises(IndexError, match="num_nodes = 3, got 9 in edge 0"):
         gl.datasets.load("ogbn_own", tmp_path)
+
+
+def test_what_does_not_fit_in_memory_is_refused_before_it_is_read(tmp_path):
+    raw = tmp_path / "ogbn_papers100M" / "raw"
+    raw.mkdir(parents=True)
+    with zipfile.ZipFile(raw / "data.npz", "w") as file:
+        file.writestr("edge_index.npy", b"")
+        # The directory of the archive claims 16 TiB.
+        file.infolist()[0].file_size = 2**44
+    with pytest.raises(
+        BudgetError, match=r"raw needs 16.0 TiB .* --edges edge_index.npy"
+    ):
+        gl.datasets.load("ogbn-papers100M", tmp_path)
