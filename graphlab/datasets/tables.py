@@ -199,6 +199,7 @@ class _ParquetTable:
             skip -= self._groups[groups.pop(0)]
         if not groups:
             return
+        pool = import_arrow("a parquet file").default_memory_pool()
         with self._open() as file:
             for batch in file.iter_batches(
                 count, row_groups=groups, columns=list(columns), use_threads=False
@@ -208,7 +209,12 @@ class _ParquetTable:
                     continue
                 part = batch.slice(skip)
                 skip = 0
-                yield [part.column(part.schema.get_field_index(c)) for c in columns]
+                found = [part.column(part.schema.get_field_index(c)) for c in columns]
+                del batch, part
+                yield found
+                del found
+                # The pool keeps freed pages for long; they are not in our account.
+                pool.release_unused()
 
 
 class _TextTable:
