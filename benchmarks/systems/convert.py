@@ -20,7 +20,7 @@ import torch
 from benchmarks import cgroup, harness
 from benchmarks.harness import Case, Contender, Trial
 from graphlab import sizes
-from graphlab.datasets import manifest, storage, tables
+from graphlab.datasets import arrow_tables, manifest, storage
 from graphlab.datasets.synthetic import Recipe
 
 RUN = """
@@ -36,7 +36,7 @@ BATCH = 2**22
 def write_inputs(folder: Path, recipe: Recipe, kind: str) -> dict[str, Path]:
     """An edge table, a feature matrix and labels, as users have them."""
     n, e = recipe.num_nodes, recipe.num_edges
-    arrow = tables.import_arrow("the benchmark's inputs")
+    arrow = arrow_tables.load()
     paths = {name: folder / name for name in ("x.npy", "y.parquet")}
     paths["edges"] = folder / f"edges.{kind}"
     if kind == "npy":

@@ -15,6 +15,7 @@ from graphlab.datasets.encoding import Array
 from graphlab.datasets.node_names import NodeNames
 from graphlab.datasets.tables import Table
 from graphlab.interop.arrays import as_tensor
+from graphlab.interop.arrow import SOURCES, TARGETS
 from graphlab.progress import track
 
 
@@ -117,8 +118,8 @@ def _find_pair(table: Table, source: str, target: str) -> list[str]:
     for argument, name in (("source", source), ("target", target)):
         if name and name not in table.columns:
             check.one_of("convert", argument, name, table.columns)
-    first = source or tables.find_column(table, tables.SOURCE_NAMES)
-    second = target or tables.find_column(table, tables.TARGET_NAMES)
+    first = source or tables.find_column(table, SOURCES)
+    second = target or tables.find_column(table, TARGETS)
     if first and second and first != second:
         return [first, second]
     if len(table.columns) < 2:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphlab import check
-from graphlab.datasets import tables
+from graphlab.datasets import arrow_tables, tables
 from graphlab.datasets.encoding import NUMPY_DTYPES, TORCH_DTYPES, Array, storable
 from graphlab.datasets.node_names import NodeNames
 from graphlab.interop.arrays import as_tensor, torch_dtype
@@ -63,7 +63,7 @@ class FeatureFile:
         """Bytes held while a piece is read, checked and encoded."""
         piece = max(PIECE_BYTES, self.row_bytes)
         # The piece, a mask of NaN or float32 copy for coding, and the coded rows.
-        return 4 * piece + (tables.ARROW_FIXED_BYTES + 2 * piece if self._table else 0)
+        return 4 * piece + (arrow_tables.FIXED_BYTES + 2 * piece if self._table else 0)
 
     def _open(self, path: Any, num_features: int | None, dtype: str) -> None:
         path = Path(path)
@@ -97,7 +97,7 @@ class FeatureFile:
             self._path, self.dtype = path, TORCH_DTYPES[dtype]
         else:
             self._table = tables.open_table("convert", path)
-            self.id_column = tables.find_column(self._table, tables.ID_NAMES)
+            self.id_column = tables.find_column(self._table, arrow_tables.ID_NAMES)
             self._columns = [c for c in self._table.columns if c != self.id_column]
             first = next(iter(self._table.batches(self._columns, 0, 1)), None)
             if self._table.rows is None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphlab import check
-from graphlab.datasets import tables
+from graphlab.datasets import arrow_tables, tables
 from graphlab.datasets.encoding import Array
 from graphlab.datasets.node_names import NodeNames
 from graphlab.interop.arrays import as_tensor
@@ -51,8 +51,10 @@ class LabelFile:
         if column and column not in self.table.columns:
             check.one_of("convert", "label_column", column, self.table.columns)
         self.split_column = tables.find_column(self.table, tables.SPLIT_NAMES)
-        self.id_column = tables.find_column(self.table, tables.ID_NAMES)
-        self.label_column = column or tables.find_column(self.table, tables.LABEL_NAMES)
+        self.id_column = tables.find_column(self.table, arrow_tables.ID_NAMES)
+        self.label_column = column or tables.find_column(
+            self.table, arrow_tables.LABEL_NAMES
+        )
         if self.label_column is None:
             known = {self.id_column, self.split_column}
             rest = [name for name in self.table.columns if name not in known]

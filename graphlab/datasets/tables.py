@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from graphlab import check
+from graphlab.datasets import arrow_tables
 from graphlab.datasets.encoding import Array
 
 Ints = npt.NDArray[np.int64]
-# Arrow reads files in blocks of this size and holds a few of them for each column.
-BLOCK_BYTES = 2**20
-ARROW_FIXED_BYTES = 24 * BLOCK_BYTES
 TEXT = {".csv": ",", ".tsv": "\t", ".txt": None, ".edges": None, ".el": None}
 
 
@@ -63,9 +61,9 @@ def open_table(function: str, path: str | Path | Sequence[str | Path]) -> Table:
     if suffix == ".npy":
         return NpyTable(function, path)
     if suffix in (".parquet", ".pq"):
-        return _ParquetTable(path)
+        return arrow_tables.ParquetTable(path)
     if suffix in TEXT:
-        return _TextTable(path, TEXT[suffix])
+        return arrow_tables.TextTable(path, TEXT[suffix])
     kinds = ".parquet, .csv, .tsv, .txt (and .gz of these) or .npy"
     check.fail(ValueError, function, "path", f"be one of {kinds}", path.name)
 
@@ -165,111 +163,6 @@ class ArrayTable:
             yield [self._columns[c][first : first + count] for c in columns]
 
 
-class _ParquetTable:
-    fixed_bytes = ARROW_FIXED_BYTES
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._open() as file:
-            self.columns = [str(n) for n in file.schema_arrow.names]
-            self.rows: int | None = file.metadata.num_rows
-            self._groups = [
-                file.metadata.row_group(g).num_rows
-                for g in range(file.metadata.num_row_groups)
-            ]
-            self._bytes = {
-                name: _parquet_row_bytes(file, k) for k, name in enumerate(self.columns)
-            }
-
-    def _open(self) -> Any:
-        arrow = import_arrow("a parquet file")
-        # Buffered reading: without it a column chunk is read whole.
-        return arrow.parquet.ParquetFile(
-            self._path, buffer_size=BLOCK_BYTES, pre_buffer=False
-        )
-
-    def row_bytes(self, columns: Sequence[str]) -> int:
-        return 2 * sum(self._bytes[c] for c in columns)
-
-    def batches(
-        self, columns: Sequence[str], start: int, count: int
-    ) -> Iterator[list[Any]]:
-        skip, groups = start, list(range(len(self._groups)))
-        while groups and skip >= self._groups[groups[0]]:
-            skip -= self._groups[groups.pop(0)]
-        if not groups:
-            return
-        pool = import_arrow("a parquet file").default_memory_pool()
-        with self._open() as file:
-            for batch in file.iter_batches(
-                count, row_groups=groups, columns=list(columns), use_threads=False
-            ):
-                if skip >= batch.num_rows:
-                    skip -= batch.num_rows
-                    continue
-                part = batch.slice(skip)
-                skip = 0
-                found = [part.column(part.schema.get_field_index(c)) for c in columns]
-                del batch, part
-                yield found
-                del found
-                # The pool keeps freed pages for long; they are not in our account.
-                pool.release_unused()
-
-
-class _TextTable:
-    fixed_bytes = ARROW_FIXED_BYTES
-
-    def __init__(self, path: Path, delimiter: str | None) -> None:
-        self._path = path
-        lines, self._skip = _head(path)
-        if not lines:
-            raise ValueError(
-                f"convert: `path` must hold rows, got {path.name} without any"
-            )
-        first = lines[0]
-        found = next((d for d in "\t,; " if d in first), ",")
-        self._delimiter = delimiter if delimiter and delimiter in first else found
-        cells = [c.strip().strip('"') for c in first.split(self._delimiter)]
-        self._header = not all(_is_number(c) for c in cells) and (
-            len(lines) < 2
-            or any(_is_number(c.strip()) for c in lines[1].split(self._delimiter))
-            or {c.lower() for c in cells} & {*SOURCE_NAMES, *LABEL_NAMES, *ID_NAMES}
-        )
-        self.columns = cells if self._header else [str(k) for k in range(len(cells))]
-        self.rows: int | None = None
-        import_arrow("a text file")
-
-    def row_bytes(self, columns: Sequence[str]) -> int:
-        return 2 * 24 * len(columns)
-
-    def batches(
-        self, columns: Sequence[str], start: int, count: int
-    ) -> Iterator[list[Any]]:
-        arrow = import_arrow("a text file")
-        csv = arrow.csv
-        reader = csv.open_csv(
-            arrow.input_stream(str(self._path), compression="detect"),
-            csv.ReadOptions(
-                use_threads=False,
-                block_size=BLOCK_BYTES,
-                column_names=self.columns,
-                skip_rows=self._skip + bool(self._header),
-            ),
-            csv.ParseOptions(delimiter=self._delimiter),
-            csv.ConvertOptions(include_columns=list(columns)),
-        )
-        skip = start
-        for batch in reader:
-            if skip >= batch.num_rows:
-                skip -= batch.num_rows
-                continue
-            for first in range(skip, batch.num_rows, count):
-                part = batch.slice(first, count)
-                yield [part.column(k) for k in range(len(columns))]
-            skip = 0
-
-
 class _Chain:
     """Tables one after the other."""
 
@@ -310,10 +203,6 @@ class _Chain:
                 start = 0
 
 
-SOURCE_NAMES = ("source", "src", "from", "head", "u", "row")
-TARGET_NAMES = ("target", "dst", "dest", "destination", "to", "tail", "v", "col")
-ID_NAMES = ("id", "node", "node_id", "nodeid", "name", "key")
-LABEL_NAMES = ("label", "labels", "y", "class", "target", "category")
 SPLIT_NAMES = ("split", "set", "fold", "partition")
 
 
@@ -327,7 +216,7 @@ def numbers(column: Any) -> Array | None:
     """A column as a numpy array of numbers; None where it holds text."""
     if isinstance(column, np.ndarray):
         return column if column.dtype.kind in "iufb" else None
-    arrow = import_arrow("text")
+    arrow = arrow_tables.load()
     kind = column.type
     if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
         return None
@@ -347,7 +236,7 @@ def distinct(column: Any) -> tuple[list[Any], Ints, Ints]:
         values, code = np.unique(column, return_inverse=True)
         names = values.tolist()
     else:
-        arrow = import_arrow("text")
+        arrow = arrow_tables.load()
         if not arrow.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         names = column.dictionary.to_pylist()
@@ -360,67 +249,5 @@ def distinct(column: Any) -> tuple[list[Any], Ints, Ints]:
     return [names[k] for k in used[order]], rank[code], first[order]
 
 
-def import_arrow(what: str) -> Any:
-    """pyarrow, which is an extra."""
-    try:
-        import pyarrow
-        import pyarrow.csv
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(
-            f"reading {what} needs pyarrow: `pip install graphlab[arrow]`"
-        ) from error
-    return pyarrow
-
-
 def _suffix(path: Path) -> str:
     return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-
-
-def _parquet_row_bytes(file: Any, column: int) -> int:
-    arrow = import_arrow("a parquet file")
-    kind = file.schema_arrow.field(column).type
-    try:
-        return max(1, kind.bit_width // 8)
-    except ValueError:
-        # Text and lists: from the uncompressed size, with room for uneven rows.
-        metadata = file.metadata
-        rows = max(1, metadata.num_rows)
-        size = 0
-        for group in range(metadata.num_row_groups):
-            for k in range(metadata.row_group(group).num_columns):
-                chunk = metadata.row_group(group).column(k)
-                if (
-                    chunk.path_in_schema.split(".")[0]
-                    == file.schema_arrow.names[column]
-                ):
-                    size += chunk.total_uncompressed_size
-        del arrow
-        return 2 * (size // rows + 16)
-
-
-def _head(path: Path) -> tuple[list[str], int]:
-    """The first two lines that are no comment, and the number of lines before them."""
-    import gzip
-
-    opened: Any = gzip.open if path.suffix == ".gz" else open
-    lines: list[str] = []
-    skip = 0
-    with opened(path, "rt", errors="replace") as file:
-        for line in file:
-            text = line.strip("\r\n")
-            if not lines and (not text.strip() or text.startswith(("#", "%"))):
-                skip += 1
-                continue
-            lines.append(text)
-            if len(lines) == 2:
-                break
-    return lines, skip
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -11,25 +11,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from graphlab import ops
-from graphlab.datasets.chunked import ChunkedWriter, full_disk_named
-from graphlab.datasets.encoding import Array, name_of
+from graphlab.datasets.chunked import ChunkedWriter
+from graphlab.datasets.encoding import name_of
 from graphlab.datasets.journal import Journal
 from graphlab.datasets.ledger import Ledger
 from graphlab.datasets.manifest import Topology
+from graphlab.datasets.runs import Appender, Runs, Sizes, group_bytes
 from graphlab.datasets.writer import Writer
-from graphlab.interop.arrays import as_tensor
 from graphlab.ops.twins.csr import index_dtype
 from graphlab.progress import track
 
@@ -58,39 +55,6 @@ class EdgeStream(Protocol):
         """Sources and targets, int32 or int64, from edge ``start``, at most ``count`` each."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How the work is cut, chosen before it starts.
-
-    Attributes:
-        batch: Edges of one batch of the stream.
-        bucket: Most edges that are sorted in memory at once.
-        targets: Most targets of a bucket that is sorted in memory.
-        shift: A bucket spans ``2**shift`` targets.
-        id_bytes: Width of node ids, 4 or 8.
-        edge_bytes: Width of edge ids, 4 or 8.
-    """
-
-    batch: int
-    bucket: int
-    targets: int
-    shift: int
-    id_bytes: int
-    edge_bytes: int
-
-    @property
-    def run_bytes(self) -> int:
-        """Bytes of an edge in the run files."""
-        return 2 * self.id_bytes + self.edge_bytes
-
-    @property
-    def sort_bytes(self) -> int:
-        """Bytes of an edge while its bucket is sorted."""
-        native = ops.backends()["graphlab::csr_build"]["cpu"] == "native"
-        # Run, sorted ids, order, and the kernel's own (the twin sorts with 64-bit keys).
-        return self.run_bytes + self.id_bytes + 4 + (4 if native else 40)
-
-
 def choose_sizes(
     ledger: Ledger, stream: EdgeStream, num_nodes: int, num_edges: int
 ) -> Sizes:
@@ -102,7 +66,7 @@ def choose_sizes(
     id_bytes = index_dtype(num_nodes).itemsize
     edge_bytes = index_dtype(num_edges).itemsize
     draft = Sizes(1, 1, 1, 0, id_bytes, edge_bytes)
-    per_edge = stream.edge_bytes + _group_bytes(draft)
+    per_edge = stream.edge_bytes + group_bytes(draft)
     least = stream.fixed_bytes + _LEAST_BATCH * per_edge
     with ledger.hold("the smallest batches of edges", least):
         free = ledger.free + least - stream.fixed_bytes
@@ -145,7 +109,7 @@ def build(
         if cut is None:
             cut = choose_sizes(ledger, stream, num_nodes, num_edges)
             journal.note("sizes", dataclasses.astuple(cut))
-        runs = _Runs(journal.runs / "0", num_nodes, cut)
+        runs = Runs(journal.runs / "0", num_nodes, cut)
         _distribute(stream, num_nodes, num_edges, runs, journal, ledger)
         _Builder(writer, num_nodes, cut, journal, ledger).run(runs)
         for path in runs.paths():
@@ -163,111 +127,11 @@ def build(
     )
 
 
-class _Runs:
-    """Run files of a range of targets: target, source and edge id of each edge, by bucket."""
-
-    parts = ("target", "source", "edge")
-
-    def __init__(self, stem: Path, num_targets: int, cut: Sizes, base: int = 0) -> None:
-        self.stem, self.base, self.cut = stem, base, cut
-        self.num_targets = num_targets
-        self.buckets = max(1, -(-num_targets // (1 << cut.shift)))
-
-    def path(self, bucket: int, part: str) -> Path:
-        return self.stem.with_name(f"{self.stem.name}.{bucket}.{part}")
-
-    def paths(self) -> Iterator[Path]:
-        for bucket in range(self.buckets):
-            for part in self.parts:
-                yield self.path(bucket, part)
-
-    def first(self, bucket: int) -> int:
-        return self.base + (bucket << self.cut.shift)
-
-    def width(self, bucket: int) -> int:
-        return min(1 << self.cut.shift, self.num_targets - (bucket << self.cut.shift))
-
-    def edges(self, bucket: int) -> int:
-        size = self.path(bucket, "target").stat().st_size
-        return size // self.cut.id_bytes
-
-    def read(self, bucket: int, part: str, start: int = 0, count: int = -1) -> Tensor:
-        width = self.cut.edge_bytes if part == "edge" else self.cut.id_bytes
-        dtype = np.dtype(f"<i{width}")
-        path = self.path(bucket, part)
-        return as_tensor(np.fromfile(path, dtype, count, offset=start * width))
-
-
-class _Appender:
-    """Open run files; spreads batches over them."""
-
-    def __init__(
-        self, runs: _Runs, num_nodes: int, sizes: list[int] | None = None
-    ) -> None:
-        self._runs, self._num_nodes = runs, num_nodes
-        self._stack = contextlib.ExitStack()
-        self._files: list[Any] = []
-        runs.stem.parent.mkdir(parents=True, exist_ok=True)
-        for index, path in enumerate(runs.paths()):
-            file = open(path, "ab" if sizes else "wb", buffering=0)
-            self._stack.enter_context(file)
-            if sizes:
-                file.truncate(sizes[index])
-            self._files.append(file)
-
-    def add(self, target: Tensor, source: Tensor, edge: Tensor | int) -> None:
-        """Append edges; ``edge`` is the first edge id of a consecutive batch, or all ids."""
-        runs = self._runs
-        id_dtype = torch.int32 if runs.cut.id_bytes == 4 else torch.int64
-        edge_dtype = torch.int32 if runs.cut.edge_bytes == 4 else torch.int64
-        bucket = ((target - runs.base) >> runs.cut.shift).to(id_dtype)
-        # A stable counting sort by bucket.
-        ptr, sources, order = ops.csr_build(
-            bucket, source.to(id_dtype), runs.buckets, self._num_nodes
-        )
-        del bucket
-        grouped = [ops.gather_rows(target.to(id_dtype), order), sources]
-        if isinstance(edge, int):
-            grouped.append(order.to(edge_dtype).add_(edge))
-        else:
-            grouped.append(ops.gather_rows(edge, order))
-        bounds = ptr.tolist()
-        with full_disk_named(runs.stem):
-            for b in range(runs.buckets):
-                if bounds[b] == bounds[b + 1]:
-                    continue
-                for k, values in enumerate(grouped):
-                    piece = values[bounds[b] : bounds[b + 1]].numpy()
-                    _write(self._files[3 * b + k], piece)
-
-    def sync(self) -> list[int]:
-        """Flush all files; return their sizes."""
-        with full_disk_named(self._runs.stem):
-            for file in self._files:
-                os.fsync(file.fileno())
-        return [file.tell() for file in self._files]
-
-    def close(self) -> None:
-        self._stack.close()
-
-
-def _write(file: Any, piece: Array) -> None:
-    view = piece.data.cast("B")
-    while len(view) > 0:
-        view = view[file.write(view) :]
-
-
-def _group_bytes(cut: Sizes) -> int:
-    """Bytes of an edge while :meth:`_Appender.add` works on its batch, at most."""
-    # Bucket and order, the kernel's own; ids in their width, before and after.
-    return 2 * (8 + cut.id_bytes) + 8 + 2 * cut.run_bytes
-
-
 def _distribute(
     stream: EdgeStream,
     num_nodes: int,
     num_edges: int,
-    runs: _Runs,
+    runs: Runs,
     journal: Journal,
     ledger: Ledger,
 ) -> None:
@@ -277,11 +141,11 @@ def _distribute(
     if done == num_edges and state["sizes"] is not None:
         return
     cut = runs.cut
-    per_edge = stream.edge_bytes + _group_bytes(cut)
+    per_edge = stream.edge_bytes + group_bytes(cut)
     need = stream.fixed_bytes + cut.batch * per_edge
     with (
         ledger.hold("a batch of edges", need),
-        contextlib.closing(_Appender(runs, num_nodes, state["sizes"])) as appender,
+        contextlib.closing(Appender(runs, num_nodes, state["sizes"])) as appender,
         track("sorting edges into runs", num_edges, "edges", done=done) as progress,
     ):
         last = time.monotonic()
@@ -330,7 +194,7 @@ class _Builder:
         self._num_nodes, self._journal, self._ledger = num_nodes, journal, ledger
         self._edges = 0
 
-    def run(self, runs: _Runs) -> None:
+    def run(self, runs: Runs) -> None:
         state = self._journal.get("build") or {"bucket": 0, "sizes": [0, 0, 0]}
         total = sum(runs.edges(b) for b in range(state["bucket"], runs.buckets))
         self._edges = state["sizes"][1] // self._cut.id_bytes
@@ -362,7 +226,7 @@ class _Builder:
             for name, writer in zip(_FILES, self._writers, strict=True):
                 self._journal.note_file(name, writer.close())
 
-    def _bucket(self, runs: _Runs, bucket: int) -> None:
+    def _bucket(self, runs: Runs, bucket: int) -> None:
         edges, width = runs.edges(bucket), runs.width(bucket)
         if edges <= self._cut.bucket and width <= self._cut.targets:
             self._sort(runs, bucket, edges, width)
@@ -371,7 +235,7 @@ class _Builder:
         else:
             self._split(runs, bucket, edges, width)
 
-    def _sort(self, runs: _Runs, bucket: int, edges: int, width: int) -> None:
+    def _sort(self, runs: Runs, bucket: int, edges: int, width: int) -> None:
         need = edges * self._cut.sort_bytes + _TARGET_BYTES * (width + 1)
         with self._ledger.hold("one bucket of edges", need):
             target = runs.read(bucket, "target")
@@ -382,7 +246,7 @@ class _Builder:
             edge_id = ops.gather_rows(runs.read(bucket, "edge"), order)
             self._append(ptr, idx, edge_id)
 
-    def _copy(self, runs: _Runs, bucket: int, edges: int) -> None:
+    def _copy(self, runs: Runs, bucket: int, edges: int) -> None:
         """A bucket of one target: the stream's order is the order of edge ids."""
         self._writers[0].write(np.array([self._edges], dtype="<i8"))
         step = self._cut.batch
@@ -392,7 +256,7 @@ class _Builder:
                     self._writers[k].write(runs.read(bucket, part, start, step))
         self._edges += edges
 
-    def _split(self, runs: _Runs, bucket: int, edges: int, width: int) -> None:
+    def _split(self, runs: Runs, bucket: int, edges: int, width: int) -> None:
         """Spread a bucket that is too large over run files of its own."""
         pieces = max(
             2, -(-2 * edges // self._cut.bucket), -(-width // self._cut.targets)
@@ -400,11 +264,11 @@ class _Builder:
         span = -(-width // min(MAX_BUCKETS, pieces))
         cut = dataclasses.replace(self._cut, shift=(span - 1).bit_length())
         stem = runs.stem.with_name(f"{runs.stem.name}.{bucket}-")
-        inner = _Runs(stem, width, cut, base=runs.first(bucket))
-        need = cut.batch * (cut.run_bytes + _group_bytes(cut))
+        inner = Runs(stem, width, cut, base=runs.first(bucket))
+        need = cut.batch * (cut.run_bytes + group_bytes(cut))
         with (
             self._ledger.hold("a batch of edges", need),
-            contextlib.closing(_Appender(inner, self._num_nodes)) as appender,
+            contextlib.closing(Appender(inner, self._num_nodes)) as appender,
         ):
             for start in range(0, edges, cut.batch):
                 parts = [runs.read(bucket, p, start, cut.batch) for p in runs.parts]
