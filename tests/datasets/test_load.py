@@ -211,24 +211,3 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DatasetNotFoundError):
         gl.datasets.load("half", tmp_path)
-
-
-def test_info_is_plain_json(tmp_path):
-    write(
-        tmp_path,
-        num_nodes=4,
-        edge_index=np.array([[0, 0, 1, 2], [1, 1, 2, 2]]),
-        x=np.ones((4, 2)),
-        y=np.array([0, 0, 1, -1]),
-        train_mask=np.array([[1, 0], [0, 1], [0, 0], [0, 0]], bool),
-    )
-    found = gl.datasets.info(gl.datasets.load("ring", tmp_path))
-    json.dumps(found)
-    assert found["num_parallel_edges"] == 1
-    assert found["num_self_loops"] == 1
-    assert found["num_isolated_nodes"] == 1
-    assert found["edge_homophily"] == 3 / 4
-    assert found["class_counts"] == [2, 1]
-    assert found["splits"] == {"train": {"runs": 2, "nodes": 1}}
-    assert found["columns"]["x"]["kind"] == "Tensor"
-    assert (found["max_in_degree"], found["max_out_degree"]) == (2, 2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pyarrow import parquet
 
-from graphlab import Graph
+from graphlab import Graph, datasets
 from graphlab.interop import edge_list
 
 EDGES = [[0, 2, 1], [1, 0, 1]]
@@ -180,3 +180,15 @@ def test_weights_stay_in_edge_order(tmp_path):
     graph = Graph.from_edge_list(tmp_path / "e.parquet")
     assert torch.equal(graph.edge_index, torch.tensor(np.stack([source, target])))
     assert np.array_equal(graph.edge_weight.numpy(), weight)
+
+
+def test_streaming_to_a_store_numbers_nodes_alike(tmp_path):
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, 300, (2000, 2))
+    text = "".join(f"n{a},n{b}\n" for a, b in rows)
+    path = write(tmp_path, f"src,dst\n{text}")
+    graph = Graph.from_edge_list(path)
+    datasets.convert(path, tmp_path / "store", names=True, memory="64MiB")
+    stored = datasets.open(tmp_path / "store").graph
+    assert stored.node_names.tolist() == graph.node_names.tolist()
+    assert torch.equal(stored.edge_index, graph.edge_index)
