@@ -19,6 +19,7 @@
 #include "check.h"
 #include "draw.h"
 #include "relabel.h"
+#include "sampling.h"
 
 namespace graphlab {
 namespace {
@@ -32,7 +33,7 @@ constexpr int64_t kDenseNodes = int64_t{1} << 24;
 // Scratch memory beyond this is given back at the end of a call.
 constexpr int64_t kKeepBytes = int64_t{64} << 20;
 
-enum class Draw { kUniform, kReplace, kAlias, kAliasReplace, kLabor };
+using namespace sampling;
 
 // Memory that a thread keeps from call to call.
 struct Scratch {
@@ -61,17 +62,6 @@ Scratch& scratch() {
   return memory;
 }
 
-struct Graph {
-  const int64_t* ptr;
-  const void* idx;
-  int64_t num_nodes, num_edges;
-  // At most one of the two; without any an edge's id is its position.
-  const int32_t* short_id;
-  const int64_t* long_id;
-  const int32_t* threshold;
-  const int32_t* alias;
-};
-
 // Where the edges of one hop go: row, col (local), and the position in `idx`, which
 // gather() turns into the id.
 struct Edges {
@@ -83,8 +73,8 @@ struct Edges {
 template <typename Idx, typename Map, bool kDisjoint>
 class Sampler {
  public:
-  Sampler(const Graph& graph, Scratch& memory, Map& map)
-      : g_(graph), m_(memory), map_(map), idx_(static_cast<const Idx*>(graph.idx)) {
+  Sampler(const Graph& graph, const Idx* idx, Scratch& memory, Map& map)
+      : g_(graph), m_(memory), map_(map), idx_(idx) {
     map_.begin(g_.num_nodes);
   }
 
@@ -107,8 +97,9 @@ class Sampler {
 
   // Reads degrees of the frontier [first, num_nodes) and returns how many edges the
   // hop has at most (exactly so for uniform draws).
-  int64_t plan(int64_t first, int64_t k, Draw how, uint64_t hop_key) {
-    first_ = first, k_ = k, how_ = how, hop_key_ = hop_key;
+  int64_t plan(int64_t first, int64_t k, uint64_t hop_key) {
+    first_ = first, k_ = k, hop_key_ = hop_key;
+    const Draw how = g_.how;
     count_ = num_nodes_ - first;
     m_.begin.resize(count_);
     m_.degree.resize(count_);
@@ -163,8 +154,9 @@ class Sampler {
   int64_t num_nodes() const { return num_nodes_; }
 
  private:
+  // A constant, so that the compiler drops the product where there are no trees.
   int64_t key_of(int64_t node, int64_t tree) const {
-    return kDisjoint ? tree * g_.num_nodes + node : node;
+    return kDisjoint ? g_.key_of(node, tree) : node;
   }
 
   // Makes room for `more` nodes, and for one write past the last.
@@ -213,30 +205,30 @@ class Sampler {
   int64_t draw_row(int64_t i, int64_t* out) {
     const int64_t begin = m_.begin[i];
     const uint32_t degree = m_.degree[i];
-    if (how_ == Draw::kLabor) {
+    if (g_.how == Draw::kLabor) {
       const int64_t* from = m_.kept.data() + m_.edge_begin[i];
       const int64_t count = m_.edge_begin[i + 1] - m_.edge_begin[i];
       std::copy(from, from + count, out);
       return count;
     }
     if (degree == 0) return 0;
-    const bool all = k_ < 0 || (degree <= k_ && how_ == Draw::kUniform);
+    const bool all = k_ < 0 || (degree <= k_ && g_.how == Draw::kUniform);
     if (all) {
       for (uint32_t j = 0; j < degree; ++j) out[j] = begin + j;
       return degree;
     }
     const uint64_t key = fold(hop_key_, i);
-    if (how_ == Draw::kUniform) {
+    if (g_.how == Draw::kUniform) {
       draw_distinct(key, degree, k_, begin, out, m_.picks);
       return k_;
     }
-    if (how_ == Draw::kReplace) {
+    if (g_.how == Draw::kReplace) {
       draw_with_replacement(key, degree, k_, begin, out);
       return k_;
     }
     const AliasRow row{g_.threshold + begin, g_.alias + begin, degree};
     int64_t count = 0;
-    if (how_ == Draw::kAlias) {
+    if (g_.how == Draw::kAlias) {
       count = draw_weighted_distinct(key, row, k_, begin, out, m_.picks, m_.weight);
     } else if (!row.empty()) {
       for (; count < k_; ++count) out[count] = begin + row.draw(key, count);
@@ -287,7 +279,6 @@ class Sampler {
   int64_t num_nodes_ = 0;
   // The hop at hand.
   int64_t first_ = 0, count_ = 0, k_ = 0;
-  Draw how_ = Draw::kUniform;
   uint64_t hop_key_ = 0;
 };
 
@@ -303,10 +294,10 @@ Tensor first_of(const Tensor& t, int64_t size) {
 }
 
 template <typename Idx, typename Map, bool kDisjoint>
-Outputs sample(const Graph& graph, Map& map, const Tensor& ptr, const Tensor& seeds,
-               const std::vector<int64_t>& fanouts, Draw how, uint64_t key) {
+Outputs sample(const Graph& graph, const Idx* idx, Map& map, const Tensor& ptr,
+               const Tensor& seeds, const std::vector<int64_t>& fanouts, uint64_t key) {
   Scratch& memory = scratch();
-  Sampler<Idx, Map, kDisjoint> sampler(graph, memory, map);
+  Sampler<Idx, Map, kDisjoint> sampler(graph, idx, memory, map);
   const int64_t hops = static_cast<int64_t>(fanouts.size());
   Tensor num_nodes = fresh(ptr, hops + 1), num_edges = fresh(ptr, hops);
   int64_t* nodes_at = num_nodes.mutable_data_ptr<int64_t>();
@@ -327,7 +318,7 @@ Outputs sample(const Graph& graph, Map& map, const Tensor& ptr, const Tensor& se
   // the last and largest is written in place.
   int64_t first = 0, total = 0, bound = 0;
   for (int64_t h = 0; h < hops; ++h) {
-    bound = sampler.plan(first, fanouts[h], how, fold(key, h));
+    bound = sampler.plan(first, fanouts[h], fold(key, h));
     if (h + 1 == hops) break;
     for (auto* v : {&memory.row, &memory.col, &memory.e_id}) {
       if (static_cast<int64_t>(v->size()) < total + bound) v->resize(total + bound);
@@ -369,23 +360,23 @@ Outputs sample(const Graph& graph, Map& map, const Tensor& ptr, const Tensor& se
 }
 
 template <typename Idx>
-Outputs sample_as(const Graph& graph, bool disjoint, const Tensor& ptr,
-                  const Tensor& seeds, const std::vector<int64_t>& fanouts, Draw how,
-                  uint64_t key) {
+Outputs sample_from(const Graph& graph, const Idx* idx, const Tensor& ptr,
+                    const Tensor& seeds, const std::vector<int64_t>& fanouts,
+                    uint64_t key) {
   Scratch& memory = scratch();
   struct Trim {
     Scratch& memory;
     ~Trim() { memory.trim(); }
   } trim{memory};
-  if (disjoint) {
-    return sample<Idx, HashMap, true>(graph, memory.hash, ptr, seeds, fanouts, how,
+  if (graph.disjoint) {
+    return sample<Idx, HashMap, true>(graph, idx, memory.hash, ptr, seeds, fanouts,
                                       key);
   }
   if (graph.num_nodes > kDenseNodes) {
-    return sample<Idx, HashMap, false>(graph, memory.hash, ptr, seeds, fanouts, how,
+    return sample<Idx, HashMap, false>(graph, idx, memory.hash, ptr, seeds, fanouts,
                                        key);
   }
-  return sample<Idx, DenseMap, false>(graph, memory.dense, ptr, seeds, fanouts, how,
+  return sample<Idx, DenseMap, false>(graph, idx, memory.dense, ptr, seeds, fanouts,
                                       key);
 }
 
@@ -394,55 +385,12 @@ Outputs neighbor_sample(const Tensor& ptr, const Tensor& idx,
                         std::vector<int64_t> num_neighbors, bool replace,
                         std::optional<Tensor> threshold, std::optional<Tensor> alias,
                         bool disjoint, bool labor, int64_t key) {
-  check_vector(ptr, ScalarType::Long, "ptr");
-  check_vector(seeds, ScalarType::Long, "seeds");
-  check_vector(idx, idx.scalar_type(), "idx");
-  Graph graph{ptr.const_data_ptr<int64_t>(),
-              idx.const_data_ptr(),
-              ptr.size(0) - 1,
-              idx.size(0),
-              nullptr,
-              nullptr,
-              nullptr,
-              nullptr};
-  GL_CHECK(graph.num_nodes >= 0, "`ptr` must not be empty");
-  if (edge_id.has_value()) {
-    check_vector(*edge_id, edge_id->scalar_type(), "edge_id");
-    if (edge_id->scalar_type() == ScalarType::Int) {
-      graph.short_id = edge_id->const_data_ptr<int32_t>();
-    } else {
-      GL_CHECK(edge_id->scalar_type() == ScalarType::Long,
-               "`edge_id` must be int32 or int64");
-      graph.long_id = edge_id->const_data_ptr<int64_t>();
-    }
-    GL_CHECK(edge_id->size(0) == graph.num_edges, "`edge_id` must be as long as `idx`");
-  }
-  Draw how = labor ? Draw::kLabor : replace ? Draw::kReplace : Draw::kUniform;
-  GL_CHECK(threshold.has_value() == alias.has_value(), "`alias` needs `threshold`");
-  if (alias.has_value()) {
-    check_vector(*threshold, ScalarType::Int, "threshold");
-    check_vector(*alias, ScalarType::Int, "alias");
-    GL_CHECK(threshold->size(0) == graph.num_edges && alias->size(0) == graph.num_edges,
-             "alias tables must be as long as `idx`");
-    GL_CHECK(!labor, "`labor` takes no weights");
-    graph.threshold = threshold->const_data_ptr<int32_t>();
-    graph.alias = alias->const_data_ptr<int32_t>();
-    how = replace ? Draw::kAliasReplace : Draw::kAlias;
-  }
-  for (int64_t k : num_neighbors) {
-    GL_CHECK(k >= -1 && k <= std::numeric_limits<int32_t>::max(),
-             "`num_neighbors` out of range");
-  }
-  // Keys of disjoint trees are tree * num_nodes + node.
-  GL_CHECK(!disjoint || seeds.size(0) <= std::numeric_limits<int64_t>::max() /
-                                             std::max<int64_t>(1, graph.num_nodes + 1),
-           "too many seeds");
+  const Graph graph = read_arguments(ptr, idx, edge_id, seeds, num_neighbors, replace,
+                                     threshold, alias, disjoint, labor);
   const uint64_t stream = static_cast<uint64_t>(key);
-  if (idx.scalar_type() == ScalarType::Int) {
-    return sample_as<int32_t>(graph, disjoint, ptr, seeds, num_neighbors, how, stream);
-  }
-  GL_CHECK(idx.scalar_type() == ScalarType::Long, "`idx` must be int32 or int64");
-  return sample_as<int64_t>(graph, disjoint, ptr, seeds, num_neighbors, how, stream);
+  return idx.scalar_type() == ScalarType::Int
+             ? sample_from(graph, graph.short_idx, ptr, seeds, num_neighbors, stream)
+             : sample_from(graph, graph.long_idx, ptr, seeds, num_neighbors, stream);
 }
 
 }  // namespace

@@ -64,19 +64,10 @@ inline void draw_with_replacement(uint64_t key, uint32_t degree, int64_t k,
 
 // k < degree distinct positions by Floyd's method (Bentley & Floyd 1987): pick t is
 // uniform in [0, degree - k + t]; if it is taken already, take the upper end instead.
-inline void draw_distinct(uint64_t key, uint32_t degree, int64_t k, int64_t begin,
-                          int64_t* out, PickSet& picks) {
+// Here for k <= kLinearPicks.
+GL_HOST_DEVICE inline void draw_distinct_few(uint64_t key, uint32_t degree, int64_t k,
+                                             int64_t begin, int64_t* out) {
   const uint32_t first = degree - static_cast<uint32_t>(k);
-  if (k > kLinearPicks) {
-    picks.begin(k);
-    for (int64_t t = 0; t < k; ++t) {
-      const uint32_t last = first + static_cast<uint32_t>(t);
-      uint32_t pick = bounded(key, t, last + 1);
-      if (!picks.insert(pick)) picks.insert(pick = last);
-      out[t] = begin + pick;
-    }
-    return;
-  }
   // The draws do not depend on what is taken: make them all, then look for repeats.
   uint32_t pick[kLinearPicks];
   bool uneven = false;
@@ -97,6 +88,18 @@ inline void draw_distinct(uint64_t key, uint32_t degree, int64_t k, int64_t begi
   }
 }
 
+inline void draw_distinct(uint64_t key, uint32_t degree, int64_t k, int64_t begin,
+                          int64_t* out, PickSet& picks) {
+  if (k <= kLinearPicks) return draw_distinct_few(key, degree, k, begin, out);
+  picks.begin(k);
+  for (int64_t t = 0; t < k; ++t) {
+    const uint32_t last = degree - static_cast<uint32_t>(k - t);
+    uint32_t pick = bounded(key, t, last + 1);
+    if (!picks.insert(pick)) picks.insert(pick = last);
+    out[t] = begin + pick;
+  }
+}
+
 // A row of alias tables: draws in O(1), and the integer weights that it stands for.
 struct AliasRow {
   const int32_t* threshold;
@@ -104,9 +107,11 @@ struct AliasRow {
   uint32_t degree;
 
   // A row without positive weight; `alias_build` marks it so.
-  bool empty() const { return degree == 0 || (threshold[0] == 0 && alias[0] == 0); }
+  GL_HOST_DEVICE bool empty() const {
+    return degree == 0 || (threshold[0] == 0 && alias[0] == 0);
+  }
 
-  uint32_t draw(uint64_t key, uint64_t number) const {
+  GL_HOST_DEVICE uint32_t draw(uint64_t key, uint64_t number) const {
     const uint32_t slot = bounded(key, 2 * number, degree);
     const uint64_t r = bits(key, 2 * number + 1) >> 33;
     return r < static_cast<uint64_t>(threshold[slot])
@@ -126,14 +131,19 @@ struct AliasRow {
 };
 
 // Uniform integer in [0, range), 0 < range < 2^63, by masks and rejection.
-inline uint64_t bounded_wide(uint64_t key, uint64_t counter, uint64_t range) {
-  const uint64_t mask = ~uint64_t{0} >> __builtin_clzll(range | 1);
+GL_HOST_DEVICE inline uint64_t bounded_wide(uint64_t key, uint64_t counter,
+                                            uint64_t range) {
+  uint64_t mask = range;
+  for (int shift = 1; shift < 64; shift *= 2) mask |= mask >> shift;
   const uint64_t stream = fold(key, counter);
   for (uint64_t attempt = 0;; ++attempt) {
     const uint64_t value = bits(stream, attempt) & mask;
     if (value < range) return value;
   }
 }
+
+// Alias draws before the fallback of draw_weighted_distinct.
+GL_HOST_DEVICE inline int64_t most_alias_draws(int64_t k) { return 8 * k + 32; }
 
 // Successive sampling without replacement: each pick is proportional to weight among
 // the positions left. Alias draws that repeat are drawn again, at most 8 k + 32 draws
@@ -153,7 +163,7 @@ inline int64_t draw_weighted_distinct(uint64_t key, const AliasRow& row, int64_t
     return count;
   }
   picks.begin(k);
-  const int64_t most = 8 * k + 32;
+  const int64_t most = most_alias_draws(k);
   int64_t drawn = 0;
   for (; drawn < most && picks.size() < k; ++drawn) {
     const uint32_t pick = row.draw(key, drawn);
