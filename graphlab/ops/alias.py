@@ -57,7 +57,8 @@ def alias_build(ptr: Tensor, weight: Tensor) -> AliasTables:
 
     Cost:
         O(num_edges) work, 8 bytes an edge for the result, 12 bytes an edge of the longest
-        row for each thread. CPU: parallel over rows; the same bits at any thread count.
+        row for each thread. CPU: parallel over rows; the same bits at any thread count. CUDA:
+        the same bits; 12 bytes an edge of scratch, one thread a row, so hubs are slow.
 
     Source:
         Walker 1977; Vose, "A linear algorithm for generating random numbers with a given

@@ -104,10 +104,10 @@ def neighbor_sample(
     - k = -1: every edge, zero weights too; k = 0: none.
 
     Args:
-        ptr: [N + 1], int64, CPU: in-edges of node v are at ``ptr[v]`` to ``ptr[v + 1] - 1``.
+        ptr: [N + 1], int64: in-edges of node v are at ``ptr[v]`` to ``ptr[v + 1] - 1``.
         idx: [E], int32 or int64: source of each edge. Like all graph tensors it may be a
             read-only memory-mapped file, of which only the touched pages are read.
-        seeds: [B], int32 or int64. Distinct, unless ``disjoint``.
+        seeds: [B], int32 or int64, same device. Distinct, unless ``disjoint``.
         num_neighbors: One int >= -1 for each hop.
         edge_id: [E], int32 or int64, ids to return in place of positions in ``idx``.
         replace: Draw with replacement.
@@ -135,7 +135,8 @@ def neighbor_sample(
         function of (key, hop, place in the hop, slot), so samples do not depend on threads.
         A thread that samples keeps its node map from call to call: 4 N bytes up to N = 2^24
         nodes; beyond, and for ``disjoint``, a hash table of 32 to 64 bytes a sampled node.
-        Hash table and lists above 64 MiB each are given back after the call.
+        Hash table and lists above 64 MiB each are given back after the call. CUDA: the same
+        samples bit for bit; two waits for the device a hop; all memory is torch's.
 
     Source:
         Order and counts as in PyG's ``NeighborLoader``. Distinct draws: Floyd's method

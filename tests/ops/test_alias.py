@@ -35,6 +35,15 @@ def test_equals_twin(dtype, threads):
         assert torch.equal(ours.alias, expected[1])
 
 
+@pytest.mark.cuda
+def test_cuda_equals_cpu():
+    ptr, weight = random_rows([3, 0, 1, 2, 700, 0, 41] * 8)
+    ours = ops.alias_build(ptr.cuda(), weight.cuda())
+    expected = ops.alias_build(ptr, weight)
+    assert torch.equal(ours.threshold.cpu(), expected.threshold)
+    assert torch.equal(ours.alias.cpu(), expected.alias)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 1000, 30_000])
 def test_tables_reproduce_weights(size):
     ptr, weight = random_rows([size], seed=size)

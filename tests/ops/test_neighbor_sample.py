@@ -70,6 +70,35 @@ def test_equals_twin(how, disjoint, threads):
             assert torch.equal(one, other)
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("disjoint", [False, True], ids=["joint", "disjoint"])
+def test_cuda_equals_cpu(how, disjoint):
+    for seed, fanout in itertools.product(range(3), [[3, 0, 4], [5, 40, 2], [-1, 33]]):
+        ptr, idx = graph(700, 9000, seed, hub=True)
+        options = options_of(how, ptr, 9000, seed)
+        seeds = torch.arange(60, 80)
+        expected = ops.neighbor_sample(
+            ptr, idx, seeds, fanout, disjoint=disjoint, key=key(seed), **options
+        )
+        if "alias" in options:
+            options["alias"] = tuple(t.cuda() for t in options["alias"])
+        ours = ops.neighbor_sample(
+            ptr.cuda(),
+            idx.cuda(),
+            seeds.cuda(),
+            fanout,
+            disjoint=disjoint,
+            key=key(seed),
+            **options,
+        )
+        for one, other in zip(ours[:5], expected[:5], strict=True):
+            assert one is other is None or torch.equal(one.cpu(), other)
+        assert ours[5:] == expected[5:]
+    with pytest.raises(ValueError, match="got 4 again at position 2"):
+        ops.neighbor_sample(ptr.cuda(), idx.cuda(), torch.tensor([4, 2, 4]).cuda(), [2])
+
+
 @pytest.mark.parametrize("how", HOWS)
 def test_sample_is_a_relabelled_subgraph(how):
     ptr, idx = graph(300, 4000, hub=True)
