@@ -172,8 +172,16 @@ def cuda_link_flags(torch: Path, work: Path) -> list[str]:
         flags = [f"-L{work}", *flags]
     nvcc = shutil.which("nvcc")
     if nvcc is not None:
-        toolkit = Path(nvcc).resolve().parent.parent
-        flags += [f"-L{toolkit}/lib64", "-lcudart_static", "-lrt", "-lpthread", "-ldl"]
+        # nvcc on the path may be a script or a link: it knows where its toolkit is.
+        told = subprocess.run(
+            [nvcc, "--dryrun", "-x", "cu", "-c", os.devnull],
+            capture_output=True,
+            text=True,
+        ).stderr
+        found = re.search(r"^#\$ TOP=(.+?)\s*$", told, re.MULTILINE)
+        toolkit = Path(found.group(1) if found else Path(nvcc).parent.parent).resolve()
+        flags += [f"-L{toolkit}/lib64", f"-L{toolkit}/lib"]
+        flags += ["-lcudart_static", "-lrt", "-lpthread", "-ldl"]
     return flags
 
 
