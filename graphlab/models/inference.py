@@ -11,7 +11,7 @@ from torch import Tensor
 from graphlab.datasets.column import gather
 from graphlab.graph import Graph
 from graphlab.graph.entries import entries_of
-from graphlab.models.gnn import GNN
+from graphlab.models.backbone import GNN
 from graphlab.models.structure import Block, Kind, build, gcn_scale
 
 

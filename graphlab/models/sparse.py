@@ -52,14 +52,6 @@ class SparseRows:
         """The same entries with other values."""
         return SparseRows(self.ptr, self.idx, value, self.shape[1], self._transpose)
 
-    def normalised(self) -> SparseRows:
-        """Each row divided by its sum; a row that sums to zero stays."""
-        total = ops.segment_reduce(self.value[:, None], self.ptr)[:, 0]
-        total = total.masked_fill(total == 0, 1.0)
-        return self.with_values(
-            self.value / torch.repeat_interleave(total, self.ptr.diff())
-        )
-
     def __matmul__(self, weight: Tensor) -> Tensor:
         """[rows, columns] @ [columns, width], with the gradient of ``weight``."""
         return ops.spmm(
@@ -115,6 +107,14 @@ def first_rows(x: Features, count: int) -> Features:
         end = int(x.ptr[count])
         return SparseRows(x.ptr[: count + 1], x.idx[:end], x.value[:end], x.shape[1])
     return x[:count]
+
+
+def normalised(x: Features) -> Features:
+    """Each row divided by the sum of its absolute values; a row of zeros stays."""
+    if not isinstance(x, SparseRows):
+        return F.normalize(x, p=1.0, dim=1)
+    total = ops.segment_reduce(x.value.abs()[:, None], x.ptr)[:, 0].clamp(min=1e-12)
+    return x.with_values(x.value / torch.repeat_interleave(total, x.ptr.diff()))
 
 
 def dropout(x: Features, p: float, training: bool) -> Features:

@@ -189,6 +189,22 @@ def test_sparse_input_gives_the_dense_result(make, edges, x, as_input):
     assert model(given, graph).isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["MLP", "GCN", "SAGE", "GAT", "GCNII"])
+def test_normalise_rows_equals_normalised_input(name, edges, x):
+    x = x - 0.1
+    x[3] = 0
+    by_hand = x / x.abs().sum(1, keepdim=True).clamp(min=1e-12)
+    model = getattr(models, name)(WIDTH, 3, 8).eval()
+    expected = model(by_hand, edges)
+    model.normalise_rows = True
+    torch.testing.assert_close(model(x, edges), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        model(x.to_sparse_coo(), edges), expected, atol=1e-5, rtol=1e-5
+    )
+    out = models.layerwise(model, x, Graph(edges, num_nodes=NODES), chunk=9)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+
+
 @each_model
 @pytest.mark.parametrize("weighted", [False, True])
 def test_layer_by_layer_equals_the_forward_pass(make, edges, x, weighted):
