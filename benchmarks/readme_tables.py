@@ -22,6 +22,20 @@ from graphlab.report import Table
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- records:begin -->", "<!-- records:end -->"
 NONE = "No records yet; `graphlab bench` lists what can be measured."
+_SCORES = (
+    "recipe",
+    "split",
+    "metric",
+    "seeds",
+    "test, %",
+    "validation, %",
+    "goal",
+    "without the graph",
+)
+_SCORES_NOTE = (
+    "\n\nMean and sample deviation over seeds; the epoch of best validation score is chosen, "
+    "the test set is read once a seed."
+)
 
 
 def load(results: Path) -> dict[str, list[dict[str, Any]]]:
@@ -61,8 +75,12 @@ def summary(records: dict[str, list[dict[str, Any]]]) -> str:
                     worst["case"],
                 )
             )
+    accuracy = [
+        _scores(r) for entries in records.values() for r in entries if "test" in r
+    ]
+    scored = Table("", _SCORES, accuracy).markdown() + _SCORES_NOTE if accuracy else ""
     if not rows:
-        return NONE
+        return scored or NONE
     columns = (
         "benchmark",
         "best peers",
@@ -78,6 +96,7 @@ def summary(records: dict[str, list[dict[str, Any]]]) -> str:
         f"{table}\n\nThe three figures are the best peer's time over ours, each the median of "
         "interleaved runs on one machine: above 1 we are faster. Every case, with quartiles "
         "and versions: [benchmarks/results/TABLES.md](benchmarks/results/TABLES.md)."
+        + (f"\n\n{scored}" if scored else "")
     )
 
 
@@ -87,6 +106,10 @@ def full(records: dict[str, list[dict[str, Any]]]) -> str:
         "# Records\n\nWritten by `python -m benchmarks.readme_tables` from the JSON files here."
     ]
     for name, entries in records.items():
+        if any("test" in record for record in entries):
+            table = Table("", _SCORES, [_scores(record) for record in entries])
+            parts.append(f"## {name}\n\n{table.markdown()}\n\n{_made_by(entries)}")
+            continue
         rows = [row for record in entries for row in _rows(record)]
         columns = (
             "case",
@@ -101,6 +124,25 @@ def full(records: dict[str, list[dict[str, Any]]]) -> str:
             f"## {name}\n\n{Table('', columns, rows).markdown()}\n\n{_made_by(entries)}"
         )
     return "\n\n".join(parts if records else [*parts, NONE]) + "\n"
+
+
+def _scores(record: dict[str, Any]) -> tuple[str, ...]:
+    """A line of test scores, in percent, beside the controls that need no graph."""
+
+    def show(score: dict[str, Any]) -> str:
+        return f"{100 * score['mean']:.2f} ± {100 * (score['std'] or 0):.2f}"
+
+    controls = [f"{name} {show(s)}" for name, s in record["baselines"].items()]
+    return (
+        record["case"],
+        record["stamp"]["split"],
+        record["metric"],
+        str(len(record["seeds"])),
+        show(record["test"]),
+        show(record["valid"]),
+        f"{100 * record['goal']:.1f}",
+        ", ".join(controls),
+    )
 
 
 def _rows(record: dict[str, Any]) -> Iterable[tuple[str, ...]]:

@@ -213,7 +213,9 @@ def assemble(
     weights: dict[int, dict[str, Tensor]] | None = None,
 ) -> Result:
     """Put the outcomes of finished seeds together."""
-    stamp = Stamp.from_json(config["stamp"])
+    # A folder may hold seeds that other commits trained.
+    commits = dict.fromkeys(commit for run in runs for commit in run["commits"])
+    stamp = Stamp.from_json({**config["stamp"], "commit": ",".join(commits)})
     seeds = tuple(int(run["seed"]) for run in runs)
 
     def scores(values: list[float]) -> Scores:

@@ -63,6 +63,7 @@ class Position:
     best_epoch: int = -1
     best_valid: float = -math.inf
     loader: dict[str, Any] = dataclasses.field(default_factory=dict)
+    commits: list[str] = dataclasses.field(default_factory=list)
 
     def is_over(self, settings: FitSettings) -> bool:
         """Whether the last epoch, or the patience, is reached."""
@@ -119,6 +120,8 @@ class Training:
         """Train to the end and return the outcome; test scores are read once, here."""
         job, at = self._job, self._at
         self._restore()
+        if job.config["stamp"]["commit"] not in at.commits:
+            at.commits.append(job.config["stamp"]["commit"])
         for callback in job.callbacks:
             callback.on_run_start(self._seed, job.config)
         batches = self._source.length or 1
@@ -223,6 +226,7 @@ class Training:
             "epochs": at.epoch,
             "seconds": at.seconds + time.perf_counter() - start,
             "num_parameters": self.num_parameters,
+            "commits": at.commits,
             "loader": at.loader,
             "baselines": self._baselines(),
         }

@@ -117,3 +117,31 @@ def test_other_layouts_and_missing_markers_are_named(checkout):
 )
 def test_seconds(value, text):
     assert readme_tables.seconds(value) == text
+
+
+def test_scores_stand_in_percent_beside_what_needs_no_graph(checkout):
+    score = {"mean": 0.8275, "std": 0.0081, "values": []}
+    put(
+        checkout,
+        "node_baselines",
+        [
+            {
+                "case": "cora_gcn",
+                "goal": 0.81,
+                "metric": "accuracy",
+                "seeds": list(range(10)),
+                "test": score,
+                "valid": score,
+                "stamp": {"split": "public"},
+                "baselines": {"majority": {"mean": 0.13, "std": 0.0}},
+                "machine": {"commit": "0123abc"},
+            }
+        ],
+    )
+    records = readme_tables.load(checkout / "benchmarks" / "results")
+    line = (
+        "| cora_gcn | public | accuracy | 10 | 82.75 ± 0.81 | 82.75 ± 0.81 | 81.0 "
+        "| majority 13.00 ± 0.00 |"
+    )
+    assert line in readme_tables.full(records)
+    assert line in readme_tables.summary(records)

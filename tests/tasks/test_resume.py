@@ -147,6 +147,16 @@ def test_seeds_can_be_added_and_a_finished_run_is_read_back(tmp_path):
         node.fit(d, toy.Mean, seeds=[1, 0], run_dir=tmp_path / "a", **settings)
 
 
+def test_seeds_of_several_commits_say_so(tmp_path):
+    d = toy.dataset()
+    result = node.fit(d, toy.Mean, seeds=[0, 1], epochs=2, run_dir=tmp_path)
+    path = tmp_path / "seed-0" / "state.json"
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps({**state, "commits": ["0123abc"]}))
+    back = Result.load(tmp_path)
+    assert back.stamp.commit == f"0123abc,{result.stamp.commit}"
+
+
 def test_another_config_is_refused_by_key(tmp_path):
     d = toy.dataset()
     run = {"seeds": [0], "run_dir": tmp_path, "epochs": 2}
