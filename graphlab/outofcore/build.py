@@ -17,6 +17,7 @@ from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration, calibrate
 from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.estimate import counted_topology, fit_direct, size_direct
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
 from graphlab.outofcore.pack import CHUNK_BYTES, Packed, hot_name, pack_name
@@ -27,8 +28,6 @@ HOT_IDS = "hot-ids.bin"
 INPUTS = "inputs.bin"
 # Between what a process takes and what we count: allocator slack, thread stacks.
 SLACK_BYTES = 4 * 2**20
-# A probe of a few batches may miss the largest one by this much.
-PROBE_MARGIN = 1.25
 DIRECT_HOT_SHARE = 0.9
 
 
@@ -58,7 +57,7 @@ def build(job: Job) -> dict[str, Any]:
     calibration = _calibrate(job, ledger)
     if job.mode in ("auto", "memory"):
         try:
-            sizing, largest = _size_direct(job, everything=True)
+            sizing, largest = size_direct(job, everything=True)
         except BudgetError:
             if job.mode == "memory":
                 raise
@@ -105,7 +104,7 @@ def _build_replay(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     placement = jobs.place(job)
     columns = placement.rows(job)
     with (
-        ledger.hold("topology", _counted_topology(job)),
+        ledger.hold("topology", counted_topology(job)),
         ledger.hold("input nodes", 32 * len(job.request.input_nodes)),
     ):
         samples = trace.sample_epochs(
@@ -191,7 +190,7 @@ def _size_replay(
 
 
 def _build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str, Any]:
-    sizing, largest = _size_direct(job, everything=False)
+    sizing, largest = fit_direct(job)
     placement = jobs.place(job)
     columns = [r for r in placement.rows(job) if r.kind == "dense"]
     files: dict[str, Any] = {}
@@ -227,77 +226,6 @@ def _build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     return body
 
 
-def _size_direct(job: Job, *, everything: bool) -> tuple[Sizing, Largest]:
-    """Memory of modes that sample while training, from a few sampled batches."""
-    placement = jobs.place(job, everything=everything)
-    columns = placement.rows(job)
-    num_nodes = job.dataset.num_nodes
-    topology = job.topology_bytes if everything else _counted_topology(job)
-    tables = 32 * len(job.request.input_nodes) + trace.scratch_bytes(num_nodes, 1)
-    tables += job.sampler.nbytes + (4 * num_nodes if columns else 0)
-    # What does not fit whatever the batches are is refused before any is sampled.
-    Ledger(job.limit, "plan").take(
-        "columns and topology", placement.resident_bytes + topology + tables
-    )
-    largest = _largest(job)
-    fields = jobs.fields(job, placement, loaded=False)
-
-    def share(topology: int) -> Sizing:
-        return share_out(
-            job.limit,
-            fields,
-            largest,
-            owner="plan",
-            prefetch=job.prefetch,
-            row_bytes=max(
-                (r.row_bytes for r in columns if r.kind == "dense"), default=0
-            ),
-            record=sampled_bytes(largest),
-            sparse=0,
-            tables=tables,
-            resident=placement.resident_bytes,
-            topology=topology,
-            use_ring=bool(columns),
-        )
-
-    try:
-        return share(topology), largest
-    except BudgetError:
-        if everything or not topology:
-            raise
-        return share(0), largest
-
-
-def sampled_bytes(largest: Largest) -> int:
-    """Bytes of a sampled batch before it is put together, and of finding its rows."""
-    return 48 * largest.edges + 96 * largest.nodes
-
-
-def _largest(job: Job) -> Largest:
-    """A bound of the largest batch where there is one, else a probe with a margin."""
-    seeds = min(job.request.batch_size, len(job.request.input_nodes))
-    num_nodes, num_edges = job.dataset.num_nodes, job.dataset.num_edges
-    nodes, edges = (int(PROBE_MARGIN * n) + 1 for n in jobs.probe(job))
-    if not job.sampler.disjoint:
-        nodes = min(nodes, num_nodes)
-        edges = edges if job.sampler.replace else min(edges, num_edges)
-    if job.sampler.method == "uniform" and min(job.sampler.num_neighbors) >= 0:
-        frontier = bound = seeds
-        drawn = 0
-        for count in job.sampler.num_neighbors:
-            frontier *= count
-            drawn += frontier
-            bound += frontier
-        nodes, edges = min(nodes, bound), min(edges, drawn)
-    return Largest(nodes, edges, seeds)
-
-
-def _counted_topology(job: Job) -> int:
-    """Bytes of the mapped graph that are counted: all, or none where it is too large."""
-    size = job.topology_bytes
-    return size if size <= job.limit // 2 else 0
-
-
 def _out_degree(job: Job, ledger: Ledger) -> np.ndarray[Any, np.dtype[np.uint32]]:
     """How often each node is a source: its expected use, before anything is sampled."""
     counts = np.zeros(job.dataset.num_nodes, dtype=np.uint32)
@@ -330,6 +258,7 @@ def _require_disk(job: Job, packs: list[Packed], calibration: Calibration) -> No
 
 def _totals(job: Job, ledger: Ledger, largest: Largest) -> dict[str, Any]:
     return {
+        "batch_size": job.request.batch_size,
         "batches_per_epoch": len(job.request.batches(0)),
         "largest": list(largest),
         "planner_peak_bytes": ledger.peak,

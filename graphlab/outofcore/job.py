@@ -41,6 +41,7 @@ class Job:
         columns: Node columns that travel, in the order of a batch's fields.
         limit, disk: Budgets in bytes; ``disk`` None is what the device has free.
         path: The plan's folder.
+        batch_size: As asked for; ``request.batch_size`` may be lowered to fit.
     """
 
     store: Store
@@ -54,12 +55,14 @@ class Job:
     policy: str
     prefetch: int
     path: Path
+    batch_size: int
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What two equal plans have in common, as plain values."""
         return {
             **self.sampling,
+            "batch_size": self.batch_size,
             "columns": self.columns,
             "memory": self.limit,
             "disk": self.disk,
@@ -238,6 +241,7 @@ def make_job(
         policy=policy,
         prefetch=check.positive("plan", "prefetch", prefetch),
         path=Path(path),
+        batch_size=batch_size,
     )
 
 

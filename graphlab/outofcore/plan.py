@@ -49,6 +49,7 @@ class Plan:
         self.sizing = Sizing(**body["sizing"])
         self.totals: dict[str, Any] = body["totals"]
         self.calibration = Calibration(**body["calibration"])
+        job.request = job.request._replace(batch_size=self.totals["batch_size"])
 
     def __repr__(self) -> str:
         return (
@@ -140,8 +141,11 @@ def plan(
         samples while training and reads missing rows from the store where they are.
 
     ``auto`` takes ``memory`` where it fits, else ``replay`` where the disk can hold it, else
-    ``direct``. The work can be killed at any instant: call again to continue. A plan of the
-    same store and arguments is used as it is.
+    ``direct``. Exact evaluation (``num_neighbors=[-1, ...]``, ``shuffle=False``) in mode
+    ``direct`` takes smaller batches than asked for where they would not fit.
+
+    The work can be killed at any instant: call again to continue. A plan of the same store
+    and arguments is used as it is.
 
     Args:
         store: The store, or its folder.

@@ -255,6 +255,37 @@ def test_sparse_column_that_fits_needs_no_disk(make_store, tmp_path):
     assert_epochs_equal(made.loader(), NeighborLoader(dataset, [2], 8), 1)
 
 
+@pytest.mark.parametrize("mode", ["direct", "replay"])
+def test_exact_evaluation_in_bounded_memory(make_store, tmp_path, mode):
+    dataset, store = make_store(num_nodes=1500, num_edges=4000, width=300)
+    given = {"memory": "1600KiB", "mode": mode, "shuffle": False}
+
+    def mean_of_neighbours(loader) -> torch.Tensor:
+        found = torch.zeros(1500, 300)
+        for batch in loader:
+            source, target = batch.edge_index
+            total = torch.zeros_like(batch.x).index_add_(0, target, batch.x[source])
+            found[batch.n_id[: batch.batch_size]] = total[: batch.batch_size]
+        return found
+
+    if mode == "replay":
+        with pytest.raises(BudgetError, match="smaller batch_size"):
+            plan(store, [-1, -1], None, 512, path=tmp_path / "a", **given)
+        size = 16
+    else:
+        size = 512
+    made = plan(store, [-1, -1], None, size, path=tmp_path / "p", **given)
+    again = plan(store, [-1, -1], None, size, path=tmp_path / "p", **given)
+    assert again.batches_per_epoch == made.batches_per_epoch
+    assert made.batches_per_epoch > 3
+    assert len(again.loader()) > 3
+    loader = made.loader()
+    expected = NeighborLoader(dataset, [-1, -1], 300, None, shuffle=False)
+    torch.testing.assert_close(mean_of_neighbours(loader), mean_of_neighbours(expected))
+    stats = loader.stats()
+    assert stats["peak_memory_bytes"] <= stats["declared_memory_bytes"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
