@@ -57,6 +57,15 @@ struct Scratch {
   }
 };
 
+// Grows to exactly `size` entries, where std::vector would double; never shrinks, since
+// growing again would clear what is written anyway.
+template <typename T>
+void at_least(std::vector<T>& v, int64_t size) {
+  if (static_cast<int64_t>(v.size()) >= size) return;
+  v.reserve(size);
+  v.resize(size);
+}
+
 Scratch& scratch() {
   static thread_local Scratch memory;
   return memory;
@@ -101,9 +110,9 @@ class Sampler {
     first_ = first, k_ = k, hop_key_ = hop_key;
     const Draw how = g_.how;
     count_ = num_nodes_ - first;
-    m_.begin.resize(count_);
-    m_.degree.resize(count_);
-    m_.edge_begin.resize(count_ + 1);
+    at_least(m_.begin, count_);
+    at_least(m_.degree, count_);
+    at_least(m_.edge_begin, count_ + 1);
     if (how == Draw::kLabor) m_.kept.clear();
     const int64_t* ptr = g_.ptr;
     const int64_t* frontier = m_.node.data() + first;
@@ -166,10 +175,8 @@ class Sampler {
     GL_CHECK(nodes < std::numeric_limits<int32_t>::max(),
              "a batch must have fewer nodes");
     map_.reserve(nodes, num_nodes_);
-    if (static_cast<int64_t>(m_.node.size()) < nodes) m_.node.resize(nodes);
-    if (kDisjoint && static_cast<int64_t>(m_.tree.size()) < nodes) {
-      m_.tree.resize(nodes);
-    }
+    at_least(m_.node, nodes);
+    if (kDisjoint) at_least(m_.tree, nodes);
   }
 
   // LABOR-0: a source's number is the same for every target of the hop. All of a row
@@ -321,7 +328,7 @@ Outputs sample(const Graph& graph, const Idx* idx, Map& map, const Tensor& ptr,
     bound = sampler.plan(first, fanouts[h], fold(key, h));
     if (h + 1 == hops) break;
     for (auto* v : {&memory.row, &memory.col, &memory.e_id}) {
-      if (static_cast<int64_t>(v->size()) < total + bound) v->resize(total + bound);
+      at_least(*v, total + bound);
     }
     first = sampler.num_nodes();
     edges_at[h] =

@@ -135,8 +135,9 @@ def neighbor_sample(
         function of (key, hop, place in the hop, slot), so samples do not depend on threads.
         A thread that samples keeps its node map from call to call: 4 N bytes up to N = 2^24
         nodes; beyond, and for ``disjoint``, a hash table of 32 to 64 bytes a sampled node.
-        Hash table and lists above 64 MiB each are given back after the call. CUDA: the same
-        samples bit for bit; two waits for the device a hop; all memory is torch's.
+        It also keeps lists, at most twice as large as its largest result. Hash table and
+        lists above 64 MiB each are given back after the call. CUDA: the same samples bit for
+        bit; two waits for the device a hop; all memory is torch's.
 
     Source:
         Order and counts as in PyG's ``NeighborLoader``. Distinct draws: Floyd's method
