@@ -11,7 +11,18 @@ import typer
 import typer.core
 
 from graphlab._version import __version__
-from graphlab.cli import bench, data, demo, doctor, output, report
+from graphlab.cli import (
+    bench,
+    data,
+    demo,
+    doctor,
+    output,
+    plan,
+    predict,
+    report,
+    train,
+    tune,
+)
 
 _USAGE = 2
 _INTERRUPTED = 130
@@ -68,6 +79,10 @@ def root(
 
 demo.add_to(app)
 data.add_to(app)
+train.add_to(app)
+predict.add_to(app)
+tune.add_to(app)
+plan.add_to(app)
 report.add_to(app)
 bench.add_to(app)
 doctor.add_to(app)
@@ -88,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     quiet = output.only_json() if "--json" in arguments else nullcontext()
+    before, sys.argv = sys.argv, ["graphlab", *arguments]
     try:
+        # Runs record the command as it is typed, whatever started the process.
         with quiet:
             code = app(args=arguments, prog_name="graphlab", standalone_mode=False)
         # typer turns Ctrl-C into this code; older versions into Abort.
@@ -101,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _failed(error)
+    finally:
+        sys.argv = before
 
 
 def _interrupted() -> int:
