@@ -41,7 +41,9 @@ def show(*parts: Table | str) -> None:
     """Print tables and lines for people on stdout."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    # Logs and pipes have no width of their own; 80 columns would fold the tables.
+    width = None if sys.stdout.isatty() else 120
+    console = Console(highlight=False, soft_wrap=True, width=width)
     for part in parts:
         console.print(part if isinstance(part, str) else part.rich(), markup=False)
 

@@ -96,10 +96,10 @@ def node(
     train node --data amazon_computers --model sage --from-disk --memory 32MiB[/bold]
     """
     from graphlab import progress
-    from graphlab.tasks.recipe import run_recipe
+    from graphlab.tasks import recipe as recipes
 
     if resume:
-        chosen, folder = _of_run(run_dir), run_dir
+        chosen, folder = _of_run(run_dir), Path(run_dir or "")
     else:
         disk_only = {"memory": memory, "disk": disk, "sampled_epochs": sampled_epochs}
         if not from_disk and any(v is not None for v in disk_only.values()):
@@ -114,16 +114,15 @@ def node(
             "batch_size": batch_size,
             **disk_only,
         }
-        chosen = _recipe(data, model, recipe, root)
-        _fill(chosen, runs, epochs, loader, from_disk)
-        chosen = _checked(chosen, settings or [])
+        tree = _recipe(data, model, recipe, root)
+        _fill(tree, runs, epochs, loader, from_disk)
+        chosen = recipes.load(tree, settings or [])
         folder = run_dir or _free_folder(chosen)
-    assert folder is not None
     output.resume_with(
         shlex.join(["graphlab", "train", "node", "--resume", "--run-dir", str(folder)])
     )
     progress.say(_announce(chosen, folder))
-    result = run_recipe(chosen, run_dir=folder)
+    result = recipes.run_recipe(chosen, run_dir=folder)
     _finish(result, as_json)
 
 
@@ -201,12 +200,6 @@ def _fill(
         tree["loader"]["sampled_epochs"] = min(held, fit["epochs"])
 
 
-def _checked(tree: dict[str, Any], settings: list[str]) -> Recipe:
-    from graphlab.tasks import recipe as recipes
-
-    return recipes.load(tree, settings)
-
-
 def _of_run(run_dir: Path | None) -> Recipe:
     """The recipe of a run folder, to go on with it."""
     from graphlab.tasks import recipe as recipes
@@ -258,6 +251,7 @@ def _announce(recipe: Recipe, folder: Path) -> str:
 
 def _finish(result: Any, as_json: bool) -> None:
     """Write the page; print the object, or tables and the page's path."""
+    from graphlab import sizes
     from graphlab.report import html, load, tables
 
     run = load(result)
@@ -267,5 +261,12 @@ def _finish(result: Any, as_json: bool) -> None:
         return
     output.show(tables.results([run]))
     if run.loader() is not None:
-        output.show(tables.loaders([run]))
+        output.show(tables.loaders([run]).upright())
+    kept = sum(
+        p.stat().st_size
+        for pattern in ("store/*", "plan-*/*")
+        for p in Path(result.run_dir).glob(pattern)
+    )
+    if kept:
+        output.show(f"store and plans, kept for the next run: {sizes.show(kept)}")
     output.show(f"report: {page}")

@@ -38,6 +38,12 @@ class Table:
             for position in range(len(self.columns))
         ]
 
+    def upright(self) -> Table:
+        """Turn the only row of a wide table into a narrow table of names and values."""
+        (row,) = self.rows
+        pairs = list(zip(self.columns, row, strict=True))[1:]
+        return Table(f"{self.title}: {row[0]}", ("what", "value"), pairs, self.note)
+
     def markdown(self) -> str:
         """Write as a Markdown table; pipes in cells are escaped."""
         rule = "|".join("---:" if right else "---" for right in self.numeric())

@@ -153,6 +153,12 @@ def test_a_table_escapes_pipes_and_prints_on_a_terminal():
     assert "x|y" in console.export_text()
 
 
+def test_an_upright_table_names_each_value():
+    table = report.Table("T", ("run", "read", "kept"), [("a", "1 B", "yes")]).upright()
+    assert table.title == "T: a"
+    assert table.rows == [("read", "1 B"), ("kept", "yes")]
+
+
 def test_facts_flatten_and_leave_out_what_is_empty():
     table = tables.facts(
         "F", {"a": {"b": 1234, "c": None}, "d": True, "seed": 2026, "e": ""}
