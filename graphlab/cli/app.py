@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -103,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     quiet = output.only_json() if "--json" in arguments else nullcontext()
+    if not {"", os.getcwd()} & set(sys.path):
+        # Models of one's own lie in the current folder; a script's path has only its own.
+        sys.path.append(os.getcwd())
     before, sys.argv = sys.argv, ["graphlab", *arguments]
     try:
         # Runs record the command as it is typed, whatever started the process.
