@@ -72,6 +72,9 @@ def encode(rows: Tensor, stored: torch.dtype) -> tuple[Tensor, Tensor | None]:
         Values [n, ...] of dtype ``stored``; scales [n] float32 where the file is int8 and
         the source floating point, else None.
 
+    Raises:
+        ValueError: values that ``stored`` cannot hold.
+
     Example:
         >>> values, scale = encode(torch.tensor([[0.5, -1.0]]), torch.int8)
         >>> values.tolist(), round(float(scale[0]) * 127, 6)
@@ -80,12 +83,21 @@ def encode(rows: Tensor, stored: torch.dtype) -> tuple[Tensor, Tensor | None]:
     if rows.dtype == stored:
         return rows, None
     if stored != torch.int8:
-        return rows.to(stored), None
+        values = rows.to(stored)
+        if stored == torch.float16 and bool((values.isinf() & ~rows.isinf()).any()):
+            requirement = "be within 65,504 of 0 to be stored as float16"
+            remedy = "use bfloat16 or int8, or scale the column"
+            got = f"{float(rows.abs().max()):g}"
+            check.fail(ValueError, "encode", "rows", requirement, got, remedy)
+        return values, None
     flat = rows.to(torch.float32).reshape(rows.shape[0], -1)
     if flat.shape[1]:
         scale = flat.abs().amax(dim=1) / 127
     else:
         scale = flat.new_zeros(rows.shape[0])
+    if not bool(torch.isfinite(scale).all()):
+        requirement = "be finite to be stored as int8"
+        check.fail(ValueError, "encode", "rows", requirement, "NaN or infinity")
     divisor = torch.where(scale > 0, scale, torch.ones_like(scale))
     values = (flat / divisor[:, None]).round_().clamp_(-127, 127).to(torch.int8)
     return values.reshape(rows.shape), scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from graphlab import sizes
+from graphlab import check, sizes
 from graphlab.datasets import Dataset, as_dataset, convert, manifest, storage
 from graphlab.datasets.column import SparseColumn
 from graphlab.datasets.manifest import Manifest
 from graphlab.datasets.stored import StoredColumn
 from graphlab.graph import Graph
+
+# Arguments of `datasets.convert` that `Store.convert` has itself.
+_OWN = ("out", "dtype", "memory", "overwrite")
 
 
 class Store:
@@ -89,6 +93,13 @@ class Store:
         """
         limit = sizes.parse(memory)
         if isinstance(source, Mapping):
+            given = dict(source)
+            known = [n for n in inspect.signature(convert).parameters if n not in _OWN]
+            for name in given:
+                check.one_of("Store.convert", "source", name, known)
+            if "edges" not in given:
+                got = f"only {list(given)}"
+                check.fail(ValueError, "Store.convert", "source", "name edges", got)
             convert(**source, out=path, dtype=dtype, memory=limit, overwrite=overwrite)
             return cls.open(path)
         storage.save(

@@ -136,6 +136,26 @@ def test_int8_of_zero_rows_and_of_extremes():
     assert torch.isfinite(values * scale[:, None]).all()
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (
+            7e4,
+            "float16",
+            "within 65,504 of 0 to be stored as float16, got 70000; use bf",
+        ),
+        (float("nan"), "int8", "be finite to be stored as int8, got NaN or infinity"),
+        (float("inf"), "int8", "be finite to be stored as int8"),
+    ],
+)
+def test_values_that_a_dtype_cannot_hold_are_refused(tmp_path, value, dtype, message):
+    d = make(50, 3)
+    d.x[7, 1] = value
+    with pytest.raises(ValueError, match=message):
+        storage.save(d, tmp_path / "s", dtype=dtype)
+    storage.save(d, tmp_path / "s", dtype="bfloat16")
+
+
 def test_saving_an_opened_store_keeps_its_bytes(tmp_path):
     d = make(100, 20)
     for dtype in ("float16", "int8", "source"):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from graphlab import Dataset, Graph
+from graphlab.datasets import Column
 from graphlab.datasets.stored import StoredColumn
 from graphlab.errors import StoreError
 from graphlab.outofcore import Store
@@ -28,6 +29,8 @@ def test_a_store_shows_what_it_holds(tmp_path):
     store = Store.convert(d, tmp_path / "s", dtype="float16")
     assert (store.num_nodes, store.num_edges) == (60, 300)
     assert isinstance(store.x, StoredColumn)
+    assert isinstance(store.x, Column)
+    assert (store.x.nbytes, store.x.file_bytes, len(store.x)) == (0, 60 * 16, 60)
     assert store.x is store.columns["x"]
     assert store.x.stored == torch.float16
     assert torch.equal(store.y, d.y)
@@ -79,5 +82,9 @@ def test_errors(tmp_path):
         Store.convert([1], tmp_path / "s")
     with pytest.raises(ValueError, match="`memory` must be a size such as"):
         Store.convert(make(), tmp_path / "s", memory="lots")
+    with pytest.raises(ValueError, match="`source` must be one of 'edges', 'features'"):
+        Store.convert({"edges": "e.npy", "feature": "x.npy"}, tmp_path / "s")
+    with pytest.raises(ValueError, match="`source` must name edges, got only"):
+        Store.convert({"features": "x.npy"}, tmp_path / "s")
     with pytest.raises(StoreError, match="expected the manifest of a store"):
         Store.open(tmp_path / "s")
