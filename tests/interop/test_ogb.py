@@ -46,49 +46,18 @@ for name, split in (("ogbn-tiny", node), ("ogbl-tiny", link)):
         saver.save_target_labels(np.array([[0], [1], [2], [1], [0]]))
     saver.save_split(split, "random")
     saver.copy_mapping_dir(os.path.join(root, "mapping"))
+
+from ogb.io.read_graph_raw import read_csv_graph_raw
+
+(graph,) = read_csv_graph_raw(
+    os.path.join(root, "ogbn_proteins", "raw"),
+    add_inverse_edge=True,
+    additional_node_files=["node_species"],
+    additional_edge_files=["edge_year"],
+)
+graph = {key: value for key, value in graph.items() if value is not None}
+np.savez(os.path.join(root, "oracle.npz"), **graph)
 """
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """Folders of DatasetSaver, made in a process of their own: ogb takes seconds to import."""
-    pytest.importorskip("pandas")
-    root = tmp_path_factory.mktemp("ogb")
-    run = subprocess.run(
-        [sys.executable, "-c", SAVER, str(root)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    if "No module named 'ogb'" in run.stderr:
-        pytest.skip("needs the extra graphlab[ogb]")
-    assert run.returncode == 0, run.stderr
-    return root
-
-
-def test_node_folder_of_dataset_saver(saved):
-    d = gl.datasets.load("tiny", saved / "sub_ogbn_tiny")
-    assert d.graph.edge_index.tolist() == [[0, 1, 2, 3], [1, 2, 3, 4]]
-    assert torch.equal(d.x, torch.arange(10.0).reshape(5, 2))
-    assert d["node_year"].tolist() == [[y] for y in range(2000, 2005)]
-    assert d.edge_attr.tolist() == [[0], [1], [2], [3]]
-    assert d.y.tolist() == [0, 1, 2, 1, 0]
-    assert [d.ids(s).tolist() for s in ("train", "val", "test")] == [
-        [0, 3],
-        [1],
-        [2, 4],
-    ]
-    assert d.meta["split"] == "random"
-    d.validate()
-
-
-def test_link_folder_of_dataset_saver(saved):
-    d = gl.datasets.load("tiny", saved / "sub_ogbl_tiny")
-    assert d.y is None
-    assert d.edge_splits["train"]["edge"].tolist() == [[0, 1], [1, 2]]
-    assert d.edge_splits["train"]["year"].tolist() == [1, 2]
-    assert d.edge_splits["val"]["edge_neg"].tolist() == [[0], [4]]
-    assert d.edge_splits["test"]["edge_neg"].tolist() == [[4, 3], [0, 1]]
 
 
 def write(folder, files):
@@ -114,6 +83,66 @@ def csv_folder(root, name, **files):
     }
     write(root / name, arrays)
     return root / name
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Folders of DatasetSaver, made in a process of their own: ogb takes seconds to import."""
+    pytest.importorskip("pandas")
+    root = tmp_path_factory.mktemp("ogb")
+    csv_folder(
+        root,
+        "ogbn_proteins",
+        raw__edge_dash_feat=[[0.25, 0], [0.5, 1]],
+        raw__node_dash_label=[[0, 1], [1, 1], [0, 0]],
+        raw__node_species=columns(3702, 4932, 6239),
+        raw__edge_year=columns(7, 8),
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", SAVER, str(root)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    if "No module named 'ogb'" in run.stderr:
+        pytest.skip("needs the extra graphlab[ogb]")
+    assert run.returncode == 0, run.stderr
+    return root
+
+
+def test_csv_folder_equals_ogbs_own_reader(saved):
+    ours = ogb.read(saved / "ogbn_proteins")
+    with np.load(saved / "oracle.npz") as theirs:
+        assert np.array_equal(ours.edges.edge_index, theirs["edge_index"])
+        assert ours.edges.num_nodes == int(theirs["num_nodes"])
+        assert np.array_equal(ours.edge_columns["edge_attr"], theirs["edge_feat"])
+        assert np.array_equal(ours.edge_columns["edge_year"], theirs["edge_year"])
+        assert np.array_equal(ours.columns["node_species"], theirs["node_species"])
+
+
+def test_node_folder_of_dataset_saver(saved):
+    d = gl.datasets.load("tiny", saved / "sub_ogbn_tiny")
+    assert d.graph.edge_index.tolist() == [[0, 1, 2, 3], [1, 2, 3, 4]]
+    assert torch.equal(d.x, torch.arange(10.0).reshape(5, 2))
+    assert d["node_year"].tolist() == [[y] for y in range(2000, 2005)]
+    assert d.edge_attr.tolist() == [[0], [1], [2], [3]]
+    assert d.y.tolist() == [0, 1, 2, 1, 0]
+    assert [d.ids(s).tolist() for s in ("train", "val", "test")] == [
+        [0, 3],
+        [1],
+        [2, 4],
+    ]
+    assert d.meta["split"] == "random"
+    d.validate()
+
+
+def test_link_folder_of_dataset_saver(saved):
+    d = gl.datasets.load("tiny", saved / "sub_ogbl_tiny")
+    assert d.y is None
+    assert d.edge_splits["train"]["edge"].tolist() == [[0, 1], [1, 2]]
+    assert d.edge_splits["train"]["year"].tolist() == [1, 2]
+    assert d.edge_splits["val"]["edge_neg"].tolist() == [[0], [4]]
+    assert d.edge_splits["test"]["edge_neg"].tolist() == [[4, 3], [0, 1]]
 
 
 def test_csv_folder_of_nodes(tmp_path):
