@@ -38,6 +38,7 @@ class Dataset:
         IndexError: a split's node id out of range.
 
     Example:
+        >>> import torch
         >>> g = Graph(torch.tensor([[0, 1], [1, 2]]))
         >>> d = Dataset(g, x=torch.eye(3), y=torch.tensor([0, 1, 1]), splits={"train": [0]})
         >>> d.train_mask, d.num_features, d.num_classes
