@@ -56,8 +56,9 @@ uint32_t crc_portable(uint32_t crc, const uint8_t* data, size_t size) {
 #if defined(__x86_64__)
 
 // The crc32 instruction takes 3 cycles but starts every cycle, so three independent
-// streams keep it busy (Gopal et al. 2011; M. Adler's crc32c.c joins them the same way).
-// Each stream covers kLong bytes, then kShort, so that short buffers gain as well.
+// streams keep it busy (Gopal et al. 2011; M. Adler's crc32c.c joins them the same
+// way). Each stream covers kLong bytes, then kShort, so that short buffers gain as
+// well.
 constexpr size_t kLong = 8192;
 constexpr size_t kShort = 256;
 
@@ -156,8 +157,6 @@ int64_t crc32c(const Tensor& bytes, int64_t crc) {
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(graphlab_io, CPU, m) {
-  m.impl("crc32c", TORCH_BOX(&crc32c));
-}
+STABLE_TORCH_LIBRARY_IMPL(graphlab_io, CPU, m) { m.impl("crc32c", TORCH_BOX(&crc32c)); }
 
 }  // namespace graphlab
