@@ -51,7 +51,7 @@ def cases(quick: bool) -> Iterable[Case]:
             f"uniform {num_nodes:,} nodes, {num_edges:,} edges",
             lambda seed, n=num_nodes, e=num_edges: setup(n, e, seed),
             {"graph": "uniform", "num_nodes": num_nodes, "num_edges": num_edges},
-            loops=100 if num_edges < 100_000 else 1,
+            loops=1 if quick or num_edges > 100_000 else 100,
         )
 
 

@@ -18,7 +18,7 @@ namespace graphlab {
 namespace {
 
 // One task covers about this many bytes: it amortises the hand-over to a thread.
-constexpr int64_t kGrainBytes = 1 << 15;
+constexpr int64_t kGrainBytes = 1 << 17;
 // Bytes of later rows on their way from memory while a row is copied, and of one row:
 // the rest of a long row is found by the hardware prefetcher.
 constexpr int64_t kAheadBytes = 1 << 13;
