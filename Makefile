@@ -50,10 +50,10 @@ package: $(STAMP)    ## build sdist and wheel; install them where torch or a com
 	$(BIN)/python -m pytest -m packaging
 
 cuda-check:      ## compile every .cu for sm_80 and sm_90; no GPU needed
-	bash cpp_ext/cuda/check.sh
+	PYTHON=$(BIN)/python bash cpp_ext/cuda/check.sh
 
 gpu-check:       ## on a machine with a GPU: build _C_cuda, run tests marked cuda, benchmarks
-	bash benchmarks/gpu_check.sh
+	PYTHON=$(BIN)/python bash benchmarks/gpu_check.sh
 
 clean:           ## remove what was built, keep the environment
 	rm -rf build dist graphlab/*.so *.egg-info

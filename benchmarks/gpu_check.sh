@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# On a machine with a GPU: build the native libraries in place with that machine's torch and
+# nvcc, run the tests marked cuda, then the GPU benchmarks. Records go to $OUT where it is
+# set, else to benchmarks/results.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+[ -x "$python" ] || command -v "$python" >/dev/null || python=python3
+"$python" - <<'EOF'
+import torch
+if not torch.cuda.is_available():
+    raise SystemExit("gpu-check: no CUDA device, or a torch without CUDA")
+print("gpu-check:", torch.cuda.get_device_name(), "torch", torch.__version__)
+EOF
+arch=$("$python" -c 'import torch; print("%d.%d" % torch.cuda.get_device_capability())')
+TORCH_CUDA_ARCH_LIST=${TORCH_CUDA_ARCH_LIST:-$arch} GRAPHLAB_CUDA=1 GRAPHLAB_NATIVE=require \
+  "$python" setup.py --quiet build_ext --inplace
+GRAPHLAB_NATIVE=require "$python" -m pytest -m cuda tests/ops
+GRAPHLAB_NATIVE=require "$python" -m benchmarks.ops.cuda

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["csr_build", "gather_rows", "segment", "spmm"])
+def test_op_benchmark_runs_and_contenders_agree(name):
+    command = [sys.executable, "-m", f"benchmarks.ops.{name}", "--quick"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{name}\ncase")
+    assert "graphlab" in done.stdout

@@ -1,0 +1,145 @@
+"""Each CUDA op against its twin on the CPU; run by `make gpu-check`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from graphlab import ops
+from graphlab.ops.twins import csr as csr_twin
+from graphlab.ops.twins import segment as segment_twin
+from graphlab.ops.twins import spmm as spmm_twin
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+LENGTHS = [[], [0], [0, 0, 0], [2, 0, 3, 1], [1, 5000, 0, 1], [3] * 2000]
+WIDTHS = [0, 1, 5, 32, 100, 128, 129, 300]
+
+
+def rows(lengths: list[int], width: int, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    ptr = torch.tensor([0, *torch.tensor(lengths, dtype=torch.int64).cumsum(0)])
+    return torch.randn(int(ptr[-1]), width, dtype=dtype, generator=generator), ptr
+
+
+def sparse(lengths: list[int], width: int, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(1)
+    weight, ptr = rows(lengths, 1, dtype)
+    idx = torch.randint(50, (len(weight),), generator=generator)
+    return ptr, idx, torch.randn(50, width, dtype=dtype), weight[:, 0].contiguous()
+
+
+def test_native_kernels_are_registered():
+    table = ops.backends()
+    names = ("csr_build", "gather_rows", "segment_reduce", "segment_softmax", "spmm")
+    assert all(table[f"graphlab::{name}"]["cuda"] == "native" for name in names)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("width", [0, 1, 7])
+@pytest.mark.parametrize("reduce", ["sum", "mean", "max"])
+def test_segment_reduce(lengths, width, reduce):
+    src, ptr = rows(lengths, width)
+    expected, arg = segment_twin.segment_reduce(src, ptr, reduce)
+    out, where = torch.ops.graphlab.segment_reduce(src.cuda(), ptr.cuda(), reduce)
+    torch.testing.assert_close(out.cpu(), expected)
+    assert torch.equal(where.cpu(), arg)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("width", [0, 1, 7])
+def test_segment_softmax(lengths, width):
+    src, ptr = rows(lengths, width)
+    out = ops.segment_softmax(src.cuda(), ptr.cuda())
+    torch.testing.assert_close(out.cpu(), segment_twin.segment_softmax(src, ptr))
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+@pytest.mark.parametrize(
+    ("num_rows", "num_cols", "count"),
+    [(0, 0, 0), (5, 3, 0), (1, 9, 1000), (7, 4, 50), (50_001, 70_000, 300_000)],
+)
+def test_csr_build(num_rows, num_cols, count, dtype):
+    row = torch.randint(max(num_rows, 1), (count,)).to(dtype)
+    col = torch.randint(max(num_cols, 1), (count,)).to(dtype)
+    expected = csr_twin.csr_build(row, col, num_rows, num_cols)
+    ours = ops.csr_build(row.cuda(), col.cuda(), num_rows, num_cols)
+    for mine, theirs in zip(ours, expected, strict=True):
+        assert mine.dtype == theirs.dtype
+        assert torch.equal(mine.cpu(), theirs)
+
+
+def test_csr_build_names_wrong_ids():
+    wrong = torch.tensor([0, 5, 1], device="cuda")
+    with pytest.raises(
+        IndexError, match=r"`row` must be in \[0, 5\), got 5 at position 1"
+    ):
+        ops.csr_build(wrong, wrong, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float16, torch.int64, torch.int8]
+)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("index_dtype", [torch.int32, torch.int64])
+def test_gather_copies(dtype, width, index_dtype):
+    source = torch.randint(-100, 100, (60, width)).to(dtype)
+    ids = torch.randint(60, (500,)).to(index_dtype)
+    out = ops.gather_rows(source.cuda(), ids.cuda())
+    assert torch.equal(out.cpu(), source[ids.long()])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int8])
+def test_gather_decodes_like_the_cpu(dtype):
+    source, ids = (
+        torch.randint(-100, 100, (60, 33)).to(dtype),
+        torch.randint(60, (500,)),
+    )
+    scale = torch.rand(60) if dtype == torch.int8 else None
+    expected = ops.gather_rows(source, ids, scale=scale, dtype=torch.float32)
+    on_device = None if scale is None else scale.cuda()
+    options = {"scale": on_device, "dtype": torch.float32}
+    out = ops.gather_rows(source.cuda(), ids.cuda(), **options)
+    assert torch.equal(out.cpu(), expected)
+
+
+def test_gather_of_padded_rows():
+    source, ids = torch.randn(60, 40, device="cuda"), torch.randint(60, (90,)).cuda()
+    assert torch.equal(ops.gather_rows(source[:, 3:30], ids), source[ids, 3:30])
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("reduce", ["sum", "mean"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_spmm(lengths, width, reduce, weighted):
+    ptr, idx, x, weight = sparse(lengths, width)
+    expected = spmm_twin.spmm(ptr, idx, weight if weighted else None, x, reduce)
+    on_device = weight.cuda() if weighted else None
+    for given in (idx.cuda(), idx.int().cuda()):
+        out = ops.spmm(ptr.cuda(), given, x.cuda(), weight=on_device, reduce=reduce)
+        torch.testing.assert_close(out.cpu(), expected)
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean"])
+def test_spmm_gradients(reduce):
+    ptr, idx, x, weight = (part.cuda() for part in sparse([2, 0, 3, 1], 3))
+    x.requires_grad_()
+    weight.requires_grad_()
+
+    def call(x, weight):
+        return ops.spmm(ptr, idx, x, weight=weight, reduce=reduce)
+
+    assert torch.autograd.gradcheck(call, (x, weight))
+
+
+def test_same_bits_every_time():
+    ptr, idx, x, weight = (
+        p.cuda() for p in sparse([700, 3, 40_000], 65, torch.float32)
+    )
+    first = ops.spmm(ptr, idx, x, weight=weight)
+    assert all(
+        torch.equal(first, ops.spmm(ptr, idx, x, weight=weight)) for _ in range(5)
+    )
