@@ -52,8 +52,10 @@ def convert(
 ) -> Manifest:
     """Turn files into a store that :func:`graphlab.datasets.open` opens.
 
-    Every stage is noted in a journal. A killed run goes on where it was when the same call
-    is made again; a finished one returns at once.
+    A killed run goes on when the same call is made again: edges from the last checkpoint (at
+    most 20 s of work are lost), features from the start of their file unless it was finished;
+    labels, masks, weights and the numbering of names are done again. A finished conversion
+    returns at once.
 
     Args:
         edges: Parquet, csv, tsv, ``.npy`` ([2, E] or [E, 2]) or an array; a list of files or

@@ -88,7 +88,8 @@ def generate(
 
     Cost:
         On disk: memory as declared, whatever the size; run files of 12 bytes an edge beside
-        the store while it is made. A killed run goes on where it was.
+        the store while it is made. A killed run, called again, goes on with its edges at the
+        last checkpoint and draws features and labels anew.
 
     Source:
         Planted partition: Condon and Karp 2001. R-MAT: Chakrabarti, Zhan, Faloutsos 2004,
