@@ -41,8 +41,11 @@ _METHODS = (
 _LOADER_METHODS = (
     (
         "read an epoch",
-        "Bytes asked of the storage device by the loader, padding of direct I/O included; the "
-        "useful part is what batches needed.",
+        "Bytes asked of the storage device by the loader, padding of direct I/O included.",
+    ),
+    (
+        "rows in batches",
+        "Bytes of the rows that the batches held, whether they came from memory or from disk.",
     ),
     (
         "stall share",
@@ -297,9 +300,11 @@ def _details(group: Sequence[RunRecord]) -> list[Table]:
         found.append(
             Table(f"{table.title}{suffix}", table.columns, table.rows, table.note)
         )
-    found += _distinct("Configuration", group, [_configuration(run) for run in group])
+    found.append(
+        _distinct("Configuration", group, [_configuration(run) for run in group])
+    )
     values = [run.config.get("environment") or {} for run in group]
-    found += _distinct("Environment", group, values)
+    found.append(_distinct("Environment", group, values))
     return [table for table in found if table.rows]
 
 
@@ -321,9 +326,13 @@ def _configuration(run: RunRecord) -> dict[str, Any]:
 
 def _distinct(
     title: str, group: Sequence[RunRecord], values: Sequence[Mapping[str, Any]]
-) -> list[Table]:
-    """One table where all runs agree, else one a run."""
-    if all(value == values[0] for value in values):
-        return [tables.facts(title, values[0])]
-    pairs = zip(group, values, strict=True)
-    return [tables.facts(f"{title} of “{run.label}”", value) for run, value in pairs]
+) -> Table:
+    """One table; where the runs differ, a cell names each run with its value."""
+    rows = [dict(tables.facts(title, value).rows) for value in values]
+    cells = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        found = [row.get(name, "-") for row in rows]
+        named = zip(group, found, strict=True)
+        differ = "; ".join(f"{run.label}: {value}" for run, value in named)
+        cells.append((name, found[0] if len(set(found)) == 1 else differ))
+    return Table(title, ("what", "value"), cells)

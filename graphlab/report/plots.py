@@ -144,9 +144,9 @@ def timeline(run: RunRecord) -> Figure | None:
     figure, (left, right) = _figure(2, width=8.4, height=2.8)
     device = [line.get("device_bytes", 0) / _MIB for line in lines]
     useful = [line.get("useful_bytes", 0) / _MIB for line in lines]
-    _steps(left, device, PALETTE[0], 0.35, "read")
-    _steps(left, useful, PALETTE[0], 1.0, "of it useful")
-    left.set_title("bytes read from the device (MiB an epoch)")
+    _steps(left, useful, PALETTE[0], 0.3, "rows in batches")
+    _steps(left, device, PALETTE[0], 1.0, "read from the device")
+    left.set_title("MiB an epoch")
     total = [line.get("seconds", 0.0) for line in lines]
     stall = [line.get("stall_seconds", 0.0) for line in lines]
     _steps(right, total, PALETTE[2], 0.45, "epoch")

@@ -231,7 +231,7 @@ def loaders(runs: Sequence[RunRecord]) -> Table:
     columns = (
         "run",
         "read an epoch",
-        "of it useful",
+        "rows in batches",
         "served from memory",
         "stall share",
         "peak memory",

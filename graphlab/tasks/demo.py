@@ -37,6 +37,7 @@ class Case:
         batch_size: Seeds a batch.
         num_neighbors: Neighbours a hop.
         hidden_channels: Width of the model.
+        lr: Learning rate.
         exact: Whether validation and test use full neighbourhoods; else sampled ones.
     """
 
@@ -50,6 +51,7 @@ class Case:
     batch_size: int
     num_neighbors: tuple[int, ...]
     hidden_channels: int = 64
+    lr: float = 0.01
     exact: bool = False
 
     @property
@@ -89,10 +91,12 @@ REAL = Case(
     num_features=767,
     num_edges=0,
     memory="32MiB",
-    split=(0.6, 0.2, 0.2),
-    epochs=10,
-    batch_size=512,
+    split=(0.2, 0.1, 0.2),
+    epochs=8,
+    batch_size=128,
     num_neighbors=(10, 5),
+    hidden_channels=128,
+    lr=0.003,
     exact=True,
 )
 GENERATED = Case(
@@ -201,7 +205,7 @@ def _store(case: Case, path: Path) -> Store:
                 path=path,
             )
         else:
-            d = datasets.load(case.name)
+            d = datasets.load(case.name, undirected=True)
             return Store.convert(d, path, layout="dense", overwrite=True)
     return Store.open(path)
 
@@ -269,13 +273,13 @@ def _fit(case: Case, d: Dataset, loader: Any, run_dir: Path, **notes: Any) -> No
 
     node.fit(
         d,
-        partial(SAGE, hidden_channels=case.hidden_channels, num_layers=2, dropout=0.5),
+        partial(SAGE, hidden_channels=case.hidden_channels, num_layers=2, dropout=0.2),
         loader=loader,
         seeds=[0],
         run_dir=run_dir,
         eval_loader=None if case.exact else sampled,
         final_inference="exact" if case.exact else "sampled",
         epochs=case.epochs,
-        lr=0.01,
+        lr=case.lr,
         notes=notes,
     )

@@ -67,6 +67,14 @@ def test_a_page_is_self_contained_and_says_what_was_run(make_run, tmp_path):
     assert "@media print" in text
 
 
+def test_configurations_that_differ_name_their_runs(make_run, tmp_path):
+    other = {"loader": {"num_neighbors": [5, 5], "batch_size": 512}}
+    runs = [make_run("a"), make_run("b", config=other)]
+    _, words = check_page(report.html(runs, tmp_path / "page.html"))
+    assert "a: [10, 5]; b: [5, 5]" in words
+    assert words.count("loader.batch_size") == 1
+
+
 def test_a_broken_budget_is_shown_as_broken(make_run, tmp_path):
     folder = make_run(disk=True, peak=40 * 2**20)
     text, words = check_page(report.html(folder, tmp_path / "page.html"))
@@ -183,7 +191,8 @@ def test_plots_show_the_recorded_numbers(make_run, tmp_path):
     )
     assert list(valid.lines[0].get_xdata()) == [1, 2, 3, 4, 5, 6]
     left, _ = plots.timeline(run).axes
-    assert left.patches[0].get_data().values.tolist() == [40.0] * 6
+    assert left.patches[0].get_data().values.tolist() == [36.0] * 6
+    assert left.patches[1].get_data().values.tolist() == [40.0] * 6
     (axis,) = plots.memory([run]).axes
     assert axis.patches[0].get_width() == 30.0
     written = plots.save_all([run], tmp_path / "plots")
