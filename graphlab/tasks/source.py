@@ -35,6 +35,9 @@ class Source(Protocol):
     def stats(self) -> dict[str, Any]:
         """Statistics of the epoch."""
 
+    def close(self) -> None:
+        """Let go of threads and files."""
+
 
 class FullBatch:
     """The whole graph as the only batch of every epoch."""
@@ -65,6 +68,9 @@ class FullBatch:
         """Nothing was loaded."""
         return {}
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
 
 class Batches:
     """Batches of a loader.
@@ -75,12 +81,20 @@ class Batches:
         d: The data set.
         run: Split run.
         device: Where the model is.
+        owned: Whether the loader was made for this seed, and is closed with it.
     """
 
     def __init__(
-        self, loader: Iterable[Any], d: Dataset, run: int, device: torch.device
+        self,
+        loader: Iterable[Any],
+        d: Dataset,
+        run: int,
+        device: torch.device,
+        *,
+        owned: bool,
     ) -> None:
         self._loader = loader
+        self._owned = owned
         self._device = device
         self._train = d.mask("train", run)
         self._run = run
@@ -114,6 +128,11 @@ class Batches:
         """The loader's own account of the epoch."""
         return dict(self._loader.stats()) if hasattr(self._loader, "stats") else {}
 
+    def close(self) -> None:
+        """Close a loader that was made for this seed, if it can be."""
+        if self._owned and hasattr(self._loader, "close"):
+            self._loader.close()
+
     def _require_training_nodes(self, batch: Any) -> None:
         """Refuse to learn from the labels of validation and test nodes."""
         seeds = batch.n_id[: batch.batch_size]
@@ -141,7 +160,8 @@ def make(
     """Return the source of a seed: the full batch, a shared loader, or the seed's own."""
     if loader is None:
         return FullBatch(whole, d, run, device)
-    iterable: Any = loader if isinstance(loader, Iterable) else loader(seed)
+    owned = not isinstance(loader, Iterable)
+    iterable: Any = loader(seed) if callable(loader) and owned else loader
     if not isinstance(iterable, Iterable):
         got = type(iterable).__name__
         need = "be an iterable of batches, or a function of the seed that makes one"
@@ -150,4 +170,4 @@ def make(
         got = f"the one-pass iterator {type(iterable).__name__}"
         need = "be iterable once an epoch"
         check.fail(TypeError, "node.fit", "loader", need, got)
-    return Batches(iterable, d, run, device)
+    return Batches(iterable, d, run, device, owned=owned)

@@ -129,7 +129,10 @@ class Training:
         done = at.epoch * batches + at.batch
         total = self._settings.epochs * batches
         what = f"{job.title} {self._seed}"
-        with progress.track(what, total, unit, done=done) as bar:
+        with (
+            contextlib.closing(self._source),
+            progress.track(what, total, unit, done=done) as bar,
+        ):
             while not at.is_over(self._settings):
                 for loss in self._steps():
                     bar.advance(note=self._note(loss))

@@ -151,6 +151,25 @@ def test_loader_by_seed_evaluates_exactly_and_sums_stats(d):
     assert "exact inference" in result.stamp.protocol
 
 
+def test_loaders_made_for_a_seed_are_closed_with_it(d):
+    closed = []
+
+    class Closing(toy.Loader):
+        def close(self):
+            closed.append(self.seed)
+
+    def make(seed):
+        return Closing(d, d.ids("train"), seed)
+
+    node.fit(d, toy.Mean, loader=make, seeds=[3, 4], epochs=1)
+    assert closed == [3, 4]
+    node.fit(d, toy.Mean, loader=make(5), seeds=[3, 4], epochs=1)
+    assert closed == [3, 4]  # a loader of the caller's stays open
+    with pytest.raises(DivergedError):
+        node.fit(d, Blown, loader=make, seeds=[6], **FAST)
+    assert closed == [3, 4, 6]
+
+
 def test_sampled_evaluation_is_in_the_protocol(d):
     def evaluate(ids):
         return toy.Loader(d, ids, size=50)
