@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ def layerwise(
     x: Any,
     graph: Graph,
     *,
-    chunk: int = 16384,
+    chunk: int | Sequence[int] = 16384,
     device: torch.device | str = "cpu",
     buffer: Callable[[tuple[int, int]], Tensor] = torch.empty,
 ) -> Tensor:
@@ -33,7 +34,8 @@ def layerwise(
         model: A backbone of :mod:`graphlab.models`; put in evaluation mode meanwhile.
         x: [N, in_channels]: a tensor or any Column, which may be on disk.
         graph: The graph; its CSC may be memory-mapped.
-        chunk: Target nodes at once.
+        chunk: Target nodes at once; or where chunks begin and end, from 0 to N, for chunks
+            of equal work where degrees differ.
         device: Where layers are computed; the model has to be there.
         buffer: Called with [N, width] for each layer's rows; pass one that maps a file
             where they do not fit in memory.
@@ -58,7 +60,7 @@ def _run(
     model: GNN,
     x: Any,
     graph: Graph,
-    chunk: int,
+    chunk: int | Sequence[int],
     device: torch.device | str,
     buffer: Callable[[tuple[int, int]], Tensor],
 ) -> Tensor:
@@ -135,6 +137,8 @@ def _scale(graph: Graph, nodes: Tensor, dtype: torch.dtype) -> Tensor:
     return gcn_scale(block.ptr, weight, dtype)
 
 
-def _chunks(num_nodes: int, chunk: int) -> Iterator[Tensor]:
-    for start in range(0, num_nodes, chunk):
-        yield torch.arange(start, min(start + chunk, num_nodes))
+def _chunks(num_nodes: int, chunk: int | Sequence[int]) -> Iterator[Tensor]:
+    if isinstance(chunk, int):
+        chunk = [*range(0, num_nodes, chunk), num_nodes]
+    for start, end in pairwise(chunk):
+        yield torch.arange(start, end)

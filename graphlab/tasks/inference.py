@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,9 +22,12 @@ from graphlab.tasks import calling
 if TYPE_CHECKING:
     from graphlab.datasets import Dataset
 
-# Target nodes of a chunk when layers run one after the other; a chunk's rows are its
-# neighbours' too, so this is kept small against the budget (see _chunk).
+# Most target nodes of a chunk when layers run one after the other; more gain nothing.
 _CHUNK = 16384
+# Ids, places, offsets and weight of an edge while a chunk is put together.
+_EDGE_BYTES = 64
+# Data sets whose chunked inference was announced; training evaluates them every epoch.
+_TOLD: weakref.WeakSet[Dataset] = weakref.WeakSet()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +38,13 @@ class Estimate:
         full: One pass over the whole graph: dense features, edge arrays, activations.
         layer: Two layers' rows of all nodes, when layers run one after the other.
         available: What may be used.
+        width: Numbers in the widest row that the model computes.
     """
 
     full: int
     layer: int
     available: int
+    width: int
 
 
 def exact(
@@ -81,10 +87,12 @@ def exact(
         if size.full <= size.available:
             logits = calling.WholeGraph(d, device).run(model).cpu()
             return logits if nodes is None else logits[nodes]
-        progress.say(
-            f"inference: one pass needs {sizes.show(size.full)}, "
-            f"{sizes.show(size.available)} may be used; going in chunks"
-        )
+        if d not in _TOLD:
+            _TOLD.add(d)
+            progress.say(
+                f"inference: one pass needs {sizes.show(size.full)}, "
+                f"{sizes.show(size.available)} may be used; going in chunks"
+            )
         if calling.is_backbone(model):
             return _layer_by_layer(model, d, nodes, size, device)
         return _by_neighborhoods(model, d, nodes, device)
@@ -105,7 +113,8 @@ def estimate(model: nn.Module, d: Dataset, memory: int | str | None = None) -> E
     # are not graphlab's.
     edges = d.num_edges * (48 if calling.is_backbone(model) else 16 + 8 * width)
     available = _available() // 2 if memory is None else sizes.parse(memory)
-    return Estimate(features + rows + edges, 2 * 4 * d.num_nodes * width, available)
+    layer = 2 * 4 * d.num_nodes * width
+    return Estimate(features + rows + edges, layer, available, width)
 
 
 def _layer_by_layer(
@@ -113,7 +122,7 @@ def _layer_by_layer(
 ) -> Tensor:
     from graphlab.models import layerwise
 
-    chunk = _chunk(d, size)
+    chunk = _chunks(d, size)
     with _buffers(in_memory=size.layer <= size.available // 2) as buffer:
         logits = layerwise(
             model, d.x, d.graph, chunk=chunk, device=device, buffer=buffer
@@ -121,17 +130,32 @@ def _layer_by_layer(
         return logits.clone() if nodes is None else logits[nodes].clone()
 
 
-def _chunk(d: Dataset, size: Estimate) -> int:
-    """Targets per chunk, so that their neighbours' features fit in half of the memory."""
-    degree = d.num_edges / d.num_nodes + 1
-    each = int(degree * (4 * d.num_features + 32)) + 1
-    chunk = min(_CHUNK, size.available // 2 // each)
-    if chunk < 1:
+def _chunks(d: Dataset, size: Estimate) -> list[int]:
+    """Where chunks of targets begin and end, so that each one's rows fit in half the memory.
+
+    Raises:
+        BudgetError: the node of most neighbours does not fit alone.
+    """
+    ptr = d.graph.csc().ptr
+    each = 4 * max(d.num_features, size.width) + _EDGE_BYTES
+    room = size.available // 2 // each
+    most = min(int(ptr.diff().max()) + 1, d.num_nodes)
+    if most > room:
         raise BudgetError(
-            f"inference: `memory` must hold one node with its neighbours, about "
-            f"{sizes.show(2 * each)}, got {sizes.show(size.available)}"
+            f"inference: `memory` must be at least {sizes.show(2 * (most + 1) * each)} to "
+            f"hold the node of most neighbours, got {sizes.show(size.available)}"
         )
-    return chunk
+    # Rows of targets 0 .. i - 1, were no neighbour shared.
+    before = ptr + torch.arange(len(ptr))
+    ends = [0]
+    while ends[-1] < d.num_nodes:
+        start = ends[-1]
+        # Neither more rows than there is room for, unless all nodes have room.
+        end = d.num_nodes
+        if d.num_nodes > room:
+            end = int(torch.searchsorted(before, before[start] + room, right=True)) - 1
+        ends.append(max(start + 1, min(end, start + _CHUNK, d.num_nodes)))
+    return ends
 
 
 @contextmanager

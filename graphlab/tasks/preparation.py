@@ -203,4 +203,4 @@ def _evaluated(
             d, input_nodes=ids, seed=0, shuffle=False, **_sampling(chosen)
         )
 
-    return Prepared(d, loader, eval_loader, {"final_inference": "sampled", **settings})
+    return Prepared(d, loader, eval_loader, settings)

@@ -61,9 +61,10 @@ class DataRecipe(Strict):
 class LoaderRecipe(Strict):
     """Sampled batches, from memory or from disk.
 
-    ``memory``, ``disk``, ``mode``, ``policy`` and ``sampled_epochs`` go to
-    :func:`graphlab.outofcore.plan`, ``layout`` to ``Store.convert``; they count only with
-    ``from_disk``.
+    ``evaluation`` says how validation nodes are scored while training; how the chosen
+    weights are, says ``fit.final_inference``. ``memory``, ``disk``, ``mode``, ``policy``
+    and ``sampled_epochs`` go to :func:`graphlab.outofcore.plan`, ``layout`` to
+    ``Store.convert``; they count only with ``from_disk``.
     """
 
     num_neighbors: tuple[int, ...] = (15, 10)
@@ -154,6 +155,12 @@ def load(
     recipe = schema.build(Recipe, tree, "recipe")
     if "target" not in recipe.model:
         raise ConfigError("recipe: `model.target` must be given")
+    sampled = recipe.loader is not None and recipe.loader.evaluation == "sampled"
+    if recipe.fit.final_inference == "sampled" and not sampled:
+        raise ConfigError(
+            "recipe: `fit.final_inference` can be sampled only with "
+            "loader.evaluation=sampled"
+        )
     model = dict(recipe.model)
     name = str(model.pop("target"))
     target.factory(name, model)

@@ -86,8 +86,15 @@ def test_without_a_folder_disk_runs_clean_up(root, tmp_path, monkeypatch):
 
 def test_sampled_evaluation_is_stamped(root):
     sampled = toy_recipe(root, loader={**LOADER, "evaluation": "sampled"})
-    result = recipe.run_recipe(sampled, overrides=["fit.seeds=1"])
+    once = ["fit.seeds=1"]
+    result = recipe.run_recipe(sampled, overrides=once)
+    assert "exact inference" in result.stamp.protocol
+    result = recipe.run_recipe(
+        sampled, overrides=[*once, "fit.final_inference=sampled"]
+    )
     assert "sampled neighbourhoods" in result.stamp.protocol
+    with pytest.raises(ConfigError, match=r"only with loader.evaluation=sampled"):
+        recipe.load(toy_recipe(root), ["fit.final_inference=sampled"])
 
 
 def test_predict_loads_the_data_again(root, tmp_path):
