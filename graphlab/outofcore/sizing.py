@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from graphlab import sizes
+from graphlab.errors import BudgetError
 from graphlab.outofcore.batch import Fields
-from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.reader import ALIGN, align_down, align_up
 
 SEGMENT_BYTES = 2**20
@@ -102,12 +103,8 @@ def share_out(
     Raises:
         BudgetError: the parts do not fit without any hot row; the message lists them.
     """
-    block = fields.block_bytes(*largest)
-    depth, segment = ring_sizes(limit, row_bytes) if use_ring else (0, 0)
-    made: dict[str, Any] = {
-        "depth": depth,
-        "segment": segment,
-        "block": block,
+    asked = {
+        "block": fields.block_bytes(*largest),
         "record": align_up(record),
         "sparse": align_up(sparse),
         "scratch": fields.scratch_bytes(largest.nodes, largest.edges),
@@ -115,17 +112,25 @@ def share_out(
         "resident": resident,
         "topology": topology,
     }
-    ahead = max(prefetch, 1)
-    while ahead > 1 and (ahead + 1) * block > (limit - resident) // 2:
-        ahead -= 1
-    sizing = Sizing(prefetch=ahead, hot=0, **made)
-    ledger = Ledger(limit, owner)
-    for part, size in sizing.parts.items():
-        if part != "output buffers":
-            ledger.take(part, size)
-    remedy = (
-        f"or a smaller batch_size or fewer neighbours: the largest batch has "
+
+    def within(limit: int) -> Sizing:
+        depth, segment = ring_sizes(limit, row_bytes) if use_ring else (0, 0)
+        ahead = max(prefetch, 1)
+        while ahead > 1 and (ahead + 1) * asked["block"] > (limit - resident) // 2:
+            ahead -= 1
+        return Sizing(prefetch=ahead, depth=depth, segment=segment, hot=0, **asked)
+
+    sizing = within(limit)
+    if sizing.total <= limit:
+        return sizing._replace(hot=limit - sizing.total)
+    need = sizing.total
+    # A larger budget has a larger ring: ask for what holds that, too.
+    while (sizing := within(need)).total > need:
+        need = sizing.total
+    parts = ", ".join(f"{k} {sizes.show(v)}" for k, v in sizing.parts.items() if v)
+    raise BudgetError(
+        f"{owner}: `memory` must be at least {sizes.show(need)} ({need} bytes) to hold "
+        f"{parts}, got {sizes.show(limit)} ({limit} bytes); or choose a smaller batch_size "
+        f"or fewer neighbours: the largest batch, of {largest.seeds:,} seeds, has "
         f"{largest.nodes:,} nodes"
     )
-    ledger.take("output buffers of two batches", sizing.parts["output buffers"], remedy)
-    return sizing._replace(hot=limit - sizing.total)

@@ -319,16 +319,18 @@ def test_needs_a_store(tmp_path):
         plan(object(), [1], path=tmp_path)  # type: ignore[arg-type]
 
 
-def test_budget_that_the_message_names_holds(make_store, tmp_path):
-    _, store = make_store()
-    with pytest.raises(BudgetError) as caught:
-        plan(
-            store, [4, 3], None, 64, memory="300KiB", mode="replay", path=tmp_path / "a"
-        )
+@pytest.mark.parametrize("sparse", [False, True])
+def test_budget_that_the_message_names_holds(make_store, tmp_path, sparse):
+    _, store = make_store(sparse=sparse)
+
+    def make(memory: int | str) -> Plan:
+        path = tmp_path / str(memory)
+        return plan(store, [4, 3], None, 64, memory=memory, mode="replay", path=path)
+
+    with pytest.raises(BudgetError, match="smaller batch_size") as caught:
+        make("600KiB")
     need = int(str(caught.value).split("(")[1].split(" bytes")[0])
-    made = plan(
-        store, [4, 3], None, 64, memory=need, mode="replay", path=tmp_path / "b"
-    )
+    made = make(need)
     assert len(list(made.loader())) == made.batches_per_epoch
 
 
