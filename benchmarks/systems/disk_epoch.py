@@ -223,13 +223,14 @@ def run(kind: str, threads: int, setting: Setting, limit: int) -> dict[str, Any]
         **found,
         "cgroup_bytes": limit,
         "cgroup_peak_bytes": done.peak_bytes,
+        "resident_peak_bytes": done.peak_resident_bytes,
     }
 
 
 def setup(setting: Setting, facts: dict[str, Any]) -> Trial:
     make_store(setting)
     made, seconds = make_plan(setting)
-    bare = run("nothing", 1, setting, 2**40)["cgroup_peak_bytes"]
+    bare = run("nothing", 1, setting, 2**40)["resident_peak_bytes"]
     limit = bare + setting.budget + 4 * MIB
 
     def contender(name: str, kind: str, threads: int, limit: int) -> Contender:

@@ -183,7 +183,8 @@ def _size_replay(
         row_bytes=max((r.row_bytes for r in columns if r.kind == "dense"), default=0),
         record=record,
         sparse=sum(size + 4 * nodes for size in demand.sparse_bytes.values()),
-        tables=batches * (INDEX.itemsize * (2 + len(columns)) + 24),
+        # Offsets of resident sparse rows have one entry more than there are rows.
+        tables=batches * (INDEX.itemsize * (2 + len(columns)) + 24) + 8 * len(columns),
         resident=placement.resident_bytes,
     )
     return sizing, largest
