@@ -157,8 +157,8 @@ def _build_replay(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
 
 
 def _hot_table(packed: Packed) -> int:
-    """Bytes of the offsets of resident rows, where rows differ in length."""
-    return 8 * (len(packed.hot) + 1) if packed.rows.kind == "sparse" else 0
+    """Bytes of the offsets of resident rows, where lengths differ; the last is a table's."""
+    return 8 * len(packed.hot) if packed.rows.kind == "sparse" else 0
 
 
 def _size_replay(
