@@ -75,7 +75,8 @@ def stopped(message: str) -> None:
 
 def interrupted() -> str:
     """Return the line for Ctrl-C."""
-    where = _stopped or "interrupted; nothing was left half-written"
+    # What the job adds about going on is for Python; here a command is known.
+    where = _stopped.partition(";")[0] or "interrupted; nothing was left half-written"
     go_on = f"go on with: {_resume}" if _resume else "run the same command again"
     return f"{where}; {go_on}"
 

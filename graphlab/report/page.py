@@ -328,7 +328,7 @@ def _distinct(
     title: str, group: Sequence[RunRecord], values: Sequence[Mapping[str, Any]]
 ) -> Table:
     """One table; where the runs differ, a cell names each run with its value."""
-    rows = [dict(tables.facts(title, value).rows) for value in values]
+    rows = [{row[0]: row[1] for row in tables.facts(title, v).rows} for v in values]
     cells = []
     for name in dict.fromkeys(name for row in rows for name in row):
         found = [row.get(name, "-") for row in rows]

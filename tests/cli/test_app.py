@@ -143,7 +143,7 @@ def test_ctrl_c_is_130_and_says_how_to_go_on():
 def test_an_interrupted_job_says_where_it_stands(monkeypatch, capsys):
     @app.app.command("stops", hidden=True)
     def stops():
-        raise KeyboardInterrupt("stopped at epoch 3")
+        raise KeyboardInterrupt("stopped at epoch 3; call again")
 
     monkeypatch.setattr(output, "_resume", "")
     monkeypatch.setattr(output, "_stopped", "")
