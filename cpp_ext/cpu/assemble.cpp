@@ -68,9 +68,9 @@ inline void place(const Codec& codec, const uint8_t* from, uint8_t* to) {
 
 // Copies hits; notes for each pack row where it belongs. Returns false on a slot or a
 // pack row that does not exist.
-GL_MULTIVERSION bool copy_hits(const Codec& codec, const uint8_t* slots, int64_t num_slots,
-                               const int32_t* source, int64_t rows, uint8_t* out,
-                               int32_t* dst, int64_t num_packed) {
+GL_MULTIVERSION bool copy_hits(const Codec& codec, const uint8_t* slots,
+                               int64_t num_slots, const int32_t* source, int64_t rows,
+                               uint8_t* out, int32_t* dst, int64_t num_packed) {
   for (int64_t i = 0; i < rows; ++i) {
     if (i + kAhead < rows && source[i + kAhead] >= 0) {
       const uint8_t* next = slots + source[i + kAhead] * codec.row_bytes;

@@ -228,12 +228,10 @@ def _stamp(d: Dataset, settings: FitSettings, eval_loader: EvalLoader | None) ->
 
 
 def _split_name(d: Dataset) -> str:
-    """Name of the split: of an OGB folder its own is the official one."""
+    """Name of the split; an OGB folder's is that of its folder, such as ``time``."""
     given = str(d.meta.get("split", "given"))
     if given.startswith("split_"):  # made by graphlab.datasets.split_*
         return given
-    if d.meta.get("source") == "OGB folder":
-        return "official"
     return str(d.meta.get("splits", re.split(r" \+ | \(", given)[0]))
 
 
