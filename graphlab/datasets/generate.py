@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,10 +15,12 @@ from graphlab.datasets import chunked, storage, topology
 from graphlab.datasets.dataset import Dataset
 from graphlab.datasets.journal import Journal
 from graphlab.datasets.ledger import Ledger
-from graphlab.datasets.synthetic import Recipe, SyntheticEdges
 from graphlab.datasets.writer import Writer
 from graphlab.graph import Graph
 from graphlab.progress import track
+
+if TYPE_CHECKING:
+    from graphlab.datasets.synthetic import Recipe
 
 PIECE_BYTES = 16 * 2**20
 _KINDS = {
@@ -159,6 +161,8 @@ def _recipe(
     ):
         requirement = "be four numbers of sum 1"
         check.fail(ValueError, name, "probabilities", requirement, probabilities)
+    from graphlab.datasets.synthetic import Recipe
+
     return Recipe(
         kind, num_nodes, num_edges, num_features, num_classes, float(homophily),
         float(snr), probabilities, train, val, seed,
@@ -189,6 +193,8 @@ def _stream(
 
     check.one_of("generate", "dtype", dtype, encoding.CHOICES)
     num_nodes, num_edges = recipe.num_nodes, recipe.num_edges
+    from graphlab.datasets.synthetic import SyntheticEdges
+
     ledger, stream = Ledger("generate", memory), SyntheticEdges(recipe)
     storage.prepare("generate", folder, overwrite)
     topology.choose_sizes(ledger, stream, num_nodes, num_edges)
