@@ -1,16 +1,12 @@
-#!/ usr / bin / env bash
-#Compile every.cu for sm_80 and sm_90; needs nvcc, no GPU.PYTHON names an interpreter
-#with torch, whose headers are used.
-set - euo pipefail cd "$(dirname " $0 ")/../.." python = $ {
-PYTHON:
-  -.venv / bin / python
-}
-if !command
-  - v nvcc > / dev / null;
-then echo "cuda-check: no nvcc here, nothing was compiled"["${CI:-}" != true] || {
-  echo "cuda-check: under CI=true that is a failure";
-  exit 1;
-}
+#!/usr/bin/env bash
+# Compile every .cu for sm_80 and sm_90; needs nvcc, no GPU. PYTHON names an interpreter
+# with torch, whose headers are used.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-.venv/bin/python}
+if ! command -v nvcc >/dev/null; then
+  echo "cuda-check: no nvcc here, nothing was compiled"
+  [ "${CI:-}" != true ] || { echo "cuda-check: under CI=true that is a failure"; exit 1; }
   exit 0
 fi
 torch=$("$python" - <<'EOF'
