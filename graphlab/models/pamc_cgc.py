@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -15,7 +16,7 @@ from graphlab.evaluate import modularity
 from graphlab.graph import Graph, influence
 from graphlab.graph.entries import entries_of
 from graphlab.graph.influence import averaging
-from graphlab.models.autoencoder import AutoEncoder, pretrain
+from graphlab.models.autoencoder import AutoEncoder, dense_rows, pretrain
 from graphlab.models.pamc import PamCLoss, Positives, prepare
 from graphlab.models.pamc_presets import PRESETS
 from graphlab.models.sparse import Features, SparseRows, features
@@ -219,6 +220,45 @@ class PamCGC:
             training.run(on_epoch_end)
         return self
 
+    def pretrain(
+        self,
+        x: Any,
+        graph: Graph | None = None,
+        *,
+        on_epoch: Callable[[int, float], None] | None = None,
+    ) -> AutoEncoder:
+        """Train the auto-encoder that :meth:`fit` begins with, to share or to keep.
+
+        Args:
+            x: As for :meth:`fit`.
+            graph: Needed with ``batch_size`` and ``smooth``, where features are averaged.
+            on_epoch: Hears each epoch and its mean squared error.
+        """
+        rows = _as_float32("PamCGC.pretrain", features(x))
+        if self.batch_size is not None and self.smooth:
+            if graph is None:
+                need = "be given with `batch_size` and `smooth`"
+                check.fail(ValueError, "PamCGC.pretrain", "graph", need, None)
+            rows = smooth_features(rows, graph, self.smooth)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rng.key(self.seed, 0))
+            return self._pretrain(rows, on_epoch)
+
+    def _pretrain(
+        self, rows: Features, on_epoch: Callable[[int, float], None] | None = None
+    ) -> AutoEncoder:
+        net = AutoEncoder(rows.shape[1], self.hidden, self.dim)
+        pretrain(
+            net,
+            rows,
+            epochs=self.pretrain_epochs,
+            lr=self.pretrain_lr,
+            batch_size=self.pretrain_batch_size,
+            seed=self.seed,
+            on_epoch=on_epoch,
+        )
+        return net
+
     def fit_predict(self, x: Any, graph: Graph, n_clusters: int, **more: Any) -> Tensor:
         """:meth:`fit`, then ``labels_``."""
         return self.fit(x, graph, n_clusters, **more).labels_
@@ -241,24 +281,17 @@ class _Training:
     ) -> None:
         self.model, self.graph, self.k = model, graph, k
         started = time.perf_counter()
-        self.smoother = averaging(graph) if model.smooth else None
-        if model.batch_size is not None and model.smooth:
-            x = self._smooth_features(x)
+        in_batches = model.batch_size is not None
+        self.smoother = averaging(graph) if model.smooth and not in_batches else None
+        if model.smooth and in_batches:
+            x = smooth_features(x, graph, model.smooth)
         self.x = x
         if model.reconstruction:
             self.dense = x.to_dense() if isinstance(x, SparseRows) else x
-        net = AutoEncoder(x.shape[1], model.hidden, model.dim)
-        if autoencoder is not None:
-            net.load_state_dict(autoencoder.state_dict())
+        if autoencoder is None:
+            net = model._pretrain(x)
         else:
-            pretrain(
-                net,
-                x,
-                epochs=model.pretrain_epochs,
-                lr=model.pretrain_lr,
-                batch_size=model.pretrain_batch_size,
-                seed=model.seed,
-            )
+            net = copy.deepcopy(autoencoder)
         self.net = net
         model.autoencoder_ = net
         model.seconds_["pretrain"] = time.perf_counter() - started
@@ -315,8 +348,8 @@ class _Training:
             if self.model.batch_size is None:
                 return self._forward()[0]
             parts = [
-                self.net.encode(_rows(self.x, start, min(start + _CHUNK, len(self))))
-                for start in range(0, len(self), _CHUNK)
+                self.net.encode(dense_rows(self.x, ids))
+                for ids in torch.arange(len(self)).split(_CHUNK)
             ]
             return torch.cat(parts)
 
@@ -339,7 +372,8 @@ class _Training:
         z, raw = self._forward()
         q = student_t(z, self.centres)
         positives = prepare(self.influence, z.dtype)
-        parts = self.loss(z, positives, assign=q, return_parts=True)
+        labels = q.detach().argmax(1)
+        parts = self.loss(z, positives, assign=labels, k=self.k, return_parts=True)
         kl = self_training(q, target(q.detach()))
         total = model.alpha * parts.loss + model.beta * kl
         if model.reconstruction:
@@ -371,7 +405,7 @@ class _Training:
         order = torch.from_numpy(rng.permutation(key, len(self)))
         sums = torch.zeros(4, dtype=torch.float64)
         for ids in order.split(model.batch_size):
-            z = self.net.encode(_rows_of(self.x, ids))
+            z = self.net.encode(dense_rows(self.x, ids))
             q = student_t(z, self.centres)
             near = entries_of(adjacency, ids)
             other = near.neighbour != ids[near.place]
@@ -382,7 +416,13 @@ class _Training:
                 ptr, near.neighbour[other], weights[near.edge_id[other]], None
             )
             parts = self.loss(
-                z, edges, assign=q, rows=memory, num_nodes=len(self), return_parts=True
+                z,
+                edges,
+                assign=q.detach().argmax(1),
+                k=self.k,
+                rows=memory,
+                num_nodes=len(self),
+                return_parts=True,
             )
             kl = self_training(q, target(q.detach(), frequency))
             total = model.alpha * parts.loss + model.beta * kl
@@ -421,13 +461,14 @@ class _Training:
         impatient = model.patience is not None and waited >= model.patience
         return stable or (model.stop == "modularity" and impatient)
 
-    def _smooth_features(self, x: Features) -> Tensor:
-        assert self.smoother is not None
-        ptr, idx, weight = self.smoother
-        dense = x.to_dense() if isinstance(x, SparseRows) else x
-        for _ in range(self.model.smooth):
-            dense = ops.spmm(ptr, idx, dense, weight=weight)
-        return dense
+
+def smooth_features(x: Features, graph: Graph, hops: int) -> Tensor:
+    """Features averaged over a node and its neighbours, ``hops`` times. [N, F], dense."""
+    ptr, idx, weight = averaging(graph)
+    dense = x.to_dense() if isinstance(x, SparseRows) else x
+    for _ in range(hops):
+        dense = ops.spmm(ptr, idx, dense, weight=weight)
+    return dense
 
 
 def student_t(z: Tensor, centres: Tensor) -> Tensor:
@@ -474,13 +515,3 @@ def _as_float32(name: str, x: Features) -> Features:
     if isinstance(x, SparseRows):
         return x.with_values(x.value.float())
     return x.float()
-
-
-def _rows(x: Features, start: int, stop: int) -> Tensor:
-    return _rows_of(x, torch.arange(start, stop))
-
-
-def _rows_of(x: Features, ids: Tensor) -> Tensor:
-    from graphlab.models.autoencoder import dense_rows
-
-    return dense_rows(x, ids)
