@@ -146,8 +146,9 @@ def test_taylor_is_exact_to_second_order():
     for tau in (0.2, 0.1):
         negative = PamCLoss(tau, "taylor2")(z, NO_EDGES, return_parts=True).negative
         gaps.append(float(negative - exact_negatives(u, tau).log().mean()))
-    # The first term left out is of order tau^3, of a cubed cosine, or tau^4 where it cancels.
-    assert 7 < gaps[0] / gaps[1] < 18
+    # Terms of tau^3 and tau^4 are left out, and the former may cancel.
+    assert abs(gaps[0]) < 1e-4
+    assert abs(gaps[1]) < abs(gaps[0]) / 7
 
 
 def test_sampled_is_unbiased_and_a_function_of_seed_and_step():
@@ -277,6 +278,7 @@ def test_running_statistics_come_to_those_of_all_nodes():
 
 def test_anchors_of_a_batch_and_a_memory_of_rows(data):
     graph, z, assign = data
+    graph = graph.without_self_loops()
     whole = PamCLoss(0.5, "anchor")(z, graph, assign=assign, return_parts=True)
     ptr, idx, _ = graph.csc()
     u = F.normalize(z, dim=1)
