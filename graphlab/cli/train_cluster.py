@@ -77,7 +77,9 @@ def cluster(
         fit["n_clusters"] = clusters
     resolved = cluster_recipe.load(tree, settings or [])
     folder = run_dir or _free_folder(resolved)
-    output.resume_with(shlex.join(_command(resolved, folder, settings, recipe, reference)))
+    output.resume_with(
+        shlex.join(_command(resolved, folder, settings, recipe, reference))
+    )
     seeds = resolved.fit.seed_list
     progress.say(
         f"PamCGC on {resolved.data.name}: {len(seeds)} seed{'s' if len(seeds) > 1 else ''}, "

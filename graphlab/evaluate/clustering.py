@@ -48,9 +48,7 @@ def clustering_scores(y: Tensor, clusters: Tensor) -> dict[str, float]:
     classes, found = _codes("y", y), _codes("clusters", clusters)
     if len(classes) != len(found):
         requirement = f"have the length of `y` ({len(classes)})"
-        check.fail(
-            ValueError, "clustering_scores", "clusters", requirement, len(found)
-        )
+        check.fail(ValueError, "clustering_scores", "clusters", requirement, len(found))
     matched = _matched(classes, found)
     num_classes = int(classes.max()) + 1
     right = classes == matched

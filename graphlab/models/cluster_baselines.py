@@ -11,7 +11,7 @@ from torch import Tensor
 from graphlab import check
 from graphlab.graph import Graph
 from graphlab.graph.adjacency import pairs
-from graphlab.models.pamc_cgc import smooth_features
+from graphlab.models.pamc_training import smooth_features
 from graphlab.models.sparse import SparseRows, features
 
 # Rows beyond which k-means takes batches.
@@ -83,4 +83,6 @@ def spectral(graph: Graph, n_clusters: int, *, seed: int = 0) -> Tensor:
     start = np.random.default_rng(seed).standard_normal(graph.num_nodes)
     _, vectors = eigsh(scale @ adjacency @ scale, k=n_clusters, which="LA", v0=start)
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return kmeans(torch.from_numpy(vectors / np.maximum(norm, 1e-12)), n_clusters, seed=seed)
+    return kmeans(
+        torch.from_numpy(vectors / np.maximum(norm, 1e-12)), n_clusters, seed=seed
+    )

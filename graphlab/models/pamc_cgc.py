@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from graphlab import check, ops
-from graphlab.evaluate import modularity
-from graphlab.graph import Graph, influence
-from graphlab.graph.entries import entries_of
-from graphlab.graph.influence import averaging
-from graphlab.models.autoencoder import AutoEncoder, dense_rows, pretrain
-from graphlab.models.pamc import PamCLoss, Positives, prepare
+from graphlab import check
+from graphlab.graph import Graph
+from graphlab.models.autoencoder import AutoEncoder, pretrain
+from graphlab.models.pamc import PamCLoss
 from graphlab.models.pamc_presets import PRESETS
-from graphlab.models.sparse import Features, SparseRows, features
+from graphlab.models.pamc_training import (
+    OnEpoch,
+    Training,
+    as_float32,
+    smooth_features,
+)
+from graphlab.models.sparse import Features, features
 from graphlab.ops import rng
 
-# Rows that are encoded at once where no gradient is needed.
-_CHUNK = 2**16
-# K-means starts from so many rows at most; its centres hardly depend on more.
-_KMEANS_ROWS = 100_000
-OnEpoch = Callable[[int, Tensor, Tensor], None]
+# Chosen on Cora (two seeds), which is none of the sets that are reported.
+_READOUT = 5
 
 
 class PamCGC:
@@ -40,16 +37,19 @@ class PamCGC:
 
     moves codes and centres, all nodes in a step, or ``batch_size`` of them with a memory of
     the others' codes. With ``smooth`` s, codes are averaged over s hops before all this:
-    :math:`z = (D^{-1}(A + I))^s\, \text{MLP}(x)`.
+    :math:`z = (D^{-1}(A + I))^s\, \text{MLP}(x)`. Labels are the largest entries of
+    :math:`(D^{-1}(A + I))^r q`, r = ``readout``: a node's clusters and its neighbours'.
 
     Args:
         alpha, beta: Weights of the contrastive and the self-training loss.
         reconstruction: gamma; 0 drops the decoder after pre-training.
         order: Hops of the influence matrix; its rows name the positives.
         topk: Entries that a row of it keeps; None: all.
-        tau, negatives: Of :class:`PamCLoss`; None: ``meta2``, or ``meta`` with ``compat``.
+        tau, negatives: Of :class:`PamCLoss`; None: ``meta``.
         compat: ``reference``: the release's loss, all entries, no smoothing; see Source.
         smooth: Hops that codes (features, with ``batch_size``) are averaged over.
+        readout: Hops that q is averaged over before labels are read from it; None: 5, or 0
+            with ``compat``.
         lr: Of Adam.
         epochs: Steps over all nodes; None: 100, or 200 with ``compat``.
         hidden, dim: Of the auto-encoder.
@@ -67,16 +67,16 @@ class PamCGC:
         last_labels_: [N]: those of the last epoch.
         initial_labels_: [N]: those of k-means on the auto-encoder's codes.
         embedding_: [N, dim]: codes that belong to ``labels_``.
-        proba_: [N, K]: q of the same epoch.
+        proba_: [N, K]: q of the same epoch, averaged as ``readout`` says.
         epoch_: The chosen epoch; 0 is before the first step.
         history_: One dict an epoch: loss, positive, negative, kl, modularity, changed.
         seconds_: ``pretrain``, ``prepare``, ``train``; callbacks are not in them.
         autoencoder_: The trained auto-encoder.
 
     Source: Kulatilleke, Portmann and Chandra, arXiv 2209.14067 (gayanku/PAMC), SCGC in
-        2204.12656. ``compat="reference"`` is their objective; ours differs in ``negatives``,
-        ``topk`` and ``smooth``, runs one forward pass an epoch, and never reports the best
-        epoch by true classes, as they do.
+        2204.12656. ``compat="reference"`` is their objective; ours sums unit vectors, caps
+        positives at ``topk``, reads labels out over neighbours, runs one forward pass an epoch,
+        and never reports the best epoch by true classes, as they do.
 
     Example:
         >>> import graphlab as gl
@@ -109,7 +109,8 @@ class PamCGC:
         tau: float = 0.5,
         negatives: Any = None,
         compat: str | None = None,
-        smooth: int | None = None,
+        smooth: int = 0,
+        readout: int | None = None,
         lr: float = 1e-3,
         epochs: int | None = None,
         hidden: Sequence[int] = (500, 500, 2000),
@@ -142,21 +143,23 @@ class PamCGC:
         check.positive(name, "seed", seed, least=0)
         check.positive(name, "pretrain_epochs", pretrain_epochs, least=0)
         check.one_of(name, "stop", stop, ("modularity", "stable", "last"))
-        if smooth is None:
-            smooth = 0 if compat is not None else _SMOOTH
+        if readout is None:
+            readout = 0 if compat is not None else _READOUT
         check.positive(name, "smooth", smooth, least=0)
+        check.positive(name, "readout", readout, least=0)
         if batch_size is not None and (compat is not None or reconstruction):
             need = "be None with compat='reference' or `reconstruction`"
             check.fail(ValueError, name, "batch_size", need, batch_size)
         if negatives is None:
-            negatives = "meta2" if compat is None else "meta"
+            negatives = "meta"
         if compat is not None:
             topk = None
         # Checks its own arguments.
         PamCLoss(tau, negatives, compat)  # type: ignore[arg-type]
         self.alpha, self.beta, self.reconstruction = alpha, beta, reconstruction
         self.order, self.topk, self.tau, self.negatives = order, topk, tau, negatives
-        self.compat, self.smooth, self.lr, self.epochs = compat, smooth, lr, epochs
+        self.compat, self.smooth, self.readout = compat, smooth, readout
+        self.lr, self.epochs = lr, epochs
         self.hidden, self.dim = tuple(hidden), dim
         self.pretrain_epochs, self.pretrain_lr = pretrain_epochs, pretrain_lr
         self.pretrain_batch_size = pretrain_batch_size
@@ -195,7 +198,7 @@ class PamCGC:
             graph: Undirected graph of N nodes; :func:`graphlab.graph.knn_graph` makes one.
             n_clusters: K.
             autoencoder: A pre-trained one, which is copied; None: train one.
-            on_epoch_end: Called with (epoch, codes, q) before the step of each epoch and
+            on_epoch_end: Called with (epoch, codes, q as read out) before the step of each epoch and
                 after the last one; its time is not counted.
 
         Returns:
@@ -215,11 +218,11 @@ class PamCGC:
         if n_clusters > graph.num_nodes:
             need = f"be at most the {graph.num_nodes} nodes"
             check.fail(ValueError, name, "n_clusters", need, n_clusters)
-        rows = _as_float32(name, rows)
+        rows = as_float32(name, rows)
         self.seconds_ = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rng.key(self.seed, 0))
-            training = _Training(self, rows, graph, n_clusters, autoencoder)
+            training = Training(self, rows, graph, n_clusters, autoencoder)
             training.run(on_epoch_end)
         return self
 
@@ -237,7 +240,7 @@ class PamCGC:
             graph: Needed with ``batch_size`` and ``smooth``, where features are averaged.
             on_epoch: Hears each epoch and its mean squared error.
         """
-        rows = _as_float32("PamCGC.pretrain", features(x))
+        rows = as_float32("PamCGC.pretrain", features(x))
         if self.batch_size is not None and self.smooth:
             if graph is None:
                 need = "be given with `batch_size` and `smooth`"
@@ -265,257 +268,3 @@ class PamCGC:
     def fit_predict(self, x: Any, graph: Graph, n_clusters: int, **more: Any) -> Tensor:
         """:meth:`fit`, then ``labels_``."""
         return self.fit(x, graph, n_clusters, **more).labels_
-
-
-# With meta2 and 100 epochs, chosen by hand on Cora (two seeds), which is none of the sets that
-# are reported.
-_SMOOTH = 2
-
-
-class _Training:
-    """One call of fit."""
-
-    def __init__(
-        self,
-        model: PamCGC,
-        x: Features,
-        graph: Graph,
-        k: int,
-        autoencoder: AutoEncoder | None,
-    ) -> None:
-        self.model, self.graph, self.k = model, graph, k
-        started = time.perf_counter()
-        in_batches = model.batch_size is not None
-        self.smoother = averaging(graph) if model.smooth and not in_batches else None
-        if model.smooth and in_batches:
-            x = smooth_features(x, graph, model.smooth)
-        self.x = x
-        if model.reconstruction:
-            self.dense = x.to_dense() if isinstance(x, SparseRows) else x
-        if autoencoder is None:
-            net = model._pretrain(x)
-        else:
-            net = copy.deepcopy(autoencoder)
-        self.net = net
-        model.autoencoder_ = net
-        model.seconds_["pretrain"] = time.perf_counter() - started
-        started = time.perf_counter()
-        self.influence = influence(graph, model.order, topk=model.topk)
-        momentum = None if model.batch_size is None else 0.9
-        self.loss = PamCLoss(
-            model.tau,
-            model.negatives,
-            model.compat,  # type: ignore[arg-type]
-            momentum=momentum,
-            seed=model.seed,
-        )
-        self.transpose = None
-        if self.smoother is not None:
-            ptr, idx, _ = self.smoother
-            self.transpose = ops.csr_transpose(ptr, idx, graph.num_nodes)
-        z = self.codes()
-        centres, labels = _kmeans(z, k, model.seed)
-        self.centres = nn.Parameter(centres)
-        model.initial_labels_ = labels
-        model.seconds_["prepare"] = time.perf_counter() - started
-        model.history_ = []
-        model.seconds_["train"] = 0.0
-        self.best = -torch.inf
-        self.calm = 0
-        self.previous = labels
-
-    def run(self, on_epoch_end: OnEpoch | None) -> None:
-        model = self.model
-        parameters = [*self.net.encoder.parameters(), self.centres]
-        if model.reconstruction:
-            parameters += list(self.net.decoder.parameters())
-        self.optimiser = torch.optim.Adam(parameters, lr=model.lr, fused=True)
-        epoch_of = self._epoch if model.batch_size is None else self._epoch_of_batches
-        for epoch in range(model.epochs + 1):
-            started = time.perf_counter()
-            if epoch < model.epochs:
-                z, q, record = epoch_of(epoch)
-            else:
-                z = self.codes()
-                q, record = student_t(z, self.centres.detach()), {}
-            over = self._choose(epoch, z, q, record)
-            model.seconds_["train"] += time.perf_counter() - started
-            if on_epoch_end is not None:
-                on_epoch_end(epoch, z, q)
-            if over:
-                break
-        model.last_labels_ = self.previous
-
-    def codes(self) -> Tensor:
-        """Codes of all nodes, without a gradient."""
-        with torch.no_grad():
-            if self.model.batch_size is None:
-                return self._forward()[0]
-            parts = [
-                self.net.encode(dense_rows(self.x, ids))
-                for ids in torch.arange(len(self)).split(_CHUNK)
-            ]
-            return torch.cat(parts)
-
-    def __len__(self) -> int:
-        return self.graph.num_nodes
-
-    def _forward(self) -> tuple[Tensor, Tensor]:
-        """Codes of all nodes, averaged over hops, and as the encoder gives them."""
-        raw = self.net.encode(self.x)
-        z = raw
-        if self.smoother is not None:
-            ptr, idx, weight = self.smoother
-            for _ in range(self.model.smooth):
-                z = ops.spmm(ptr, idx, z, weight=weight, transpose=self.transpose)
-        return z, raw
-
-    def _epoch(self, epoch: int) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """One step of all nodes; codes and q of before it."""
-        model = self.model
-        z, raw = self._forward()
-        q = student_t(z, self.centres)
-        positives = prepare(self.influence, z.dtype)
-        labels = q.detach().argmax(1)
-        parts = self.loss(z, positives, assign=labels, k=self.k, return_parts=True)
-        kl = self_training(q, target(q.detach()))
-        total = model.alpha * parts.loss + model.beta * kl
-        if model.reconstruction:
-            error = F.mse_loss(self.net.decode(raw), self.dense)
-            total = total + model.reconstruction * error
-        self.optimiser.zero_grad()
-        total.backward()
-        self.optimiser.step()
-        record = {
-            "loss": float(total.detach()),
-            "positive": float(parts.positive.detach()),
-            "negative": float(parts.negative.detach()),
-            "kl": float(kl.detach()),
-        }
-        return z.detach(), q.detach(), record
-
-    def _epoch_of_batches(self, epoch: int) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """Steps of some nodes each; codes and q of before them."""
-        model = self.model
-        assert model.batch_size is not None
-        z_all = self.codes()
-        q_all = student_t(z_all, self.centres.detach())
-        frequency = q_all.sum(0)
-        memory = z_all.clone()
-        adjacency = self.influence.csc()
-        weights = self.influence.edge_weight
-        assert weights is not None
-        key = rng.key(model.seed, 1, epoch)
-        order = torch.from_numpy(rng.permutation(key, len(self)))
-        sums = torch.zeros(4, dtype=torch.float64)
-        for ids in order.split(model.batch_size):
-            z = self.net.encode(dense_rows(self.x, ids))
-            q = student_t(z, self.centres)
-            near = entries_of(adjacency, ids)
-            other = near.neighbour != ids[near.place]
-            place = near.place[other]
-            ptr = torch.zeros(len(ids) + 1, dtype=torch.int64)
-            ptr[1:] = torch.bincount(place, minlength=len(ids)).cumsum(0)
-            edges = Positives(
-                ptr, near.neighbour[other], weights[near.edge_id[other]], None
-            )
-            parts = self.loss(
-                z,
-                edges,
-                assign=q.detach().argmax(1),
-                k=self.k,
-                rows=memory,
-                num_nodes=len(self),
-                return_parts=True,
-            )
-            kl = self_training(q, target(q.detach(), frequency))
-            total = model.alpha * parts.loss + model.beta * kl
-            self.optimiser.zero_grad()
-            total.backward()
-            self.optimiser.step()
-            memory[ids] = z.detach()
-            values = (total, parts.positive, parts.negative, kl)
-            sums += len(ids) * torch.stack([v.detach() for v in values]).double()
-        names = ("loss", "positive", "negative", "kl")
-        means = dict(zip(names, (sums / len(self)).tolist(), strict=True))
-        return z_all, q_all, means
-
-    def _choose(
-        self, epoch: int, z: Tensor, q: Tensor, record: dict[str, float]
-    ) -> bool:
-        """Note the epoch, keep its labels where they are the ones to keep; end or go on."""
-        model = self.model
-        labels = q.argmax(1)
-        changed = float((labels != self.previous).float().mean())
-        self.previous = labels
-        quality = modularity(self.graph, labels)
-        model.history_.append(
-            {"epoch": epoch, **record, "modularity": quality, "changed": changed}
-        )
-        self.calm = self.calm + 1 if epoch > 0 and changed < 1e-3 else 0
-        better = quality > self.best
-        if better:
-            self.best, self.best_epoch = quality, epoch
-        stable = model.stop == "stable" and self.calm >= 5
-        wanted = better if model.stop == "modularity" else True
-        if wanted:
-            model.labels_, model.epoch_ = labels, epoch
-            model.embedding_, model.proba_ = z, q
-        waited = epoch - self.best_epoch
-        impatient = model.patience is not None and waited >= model.patience
-        return stable or (model.stop == "modularity" and impatient)
-
-
-def smooth_features(x: Features, graph: Graph, hops: int) -> Tensor:
-    """Features averaged over a node and its neighbours, ``hops`` times. [N, F], dense."""
-    ptr, idx, weight = averaging(graph)
-    dense = x.to_dense() if isinstance(x, SparseRows) else x
-    for _ in range(hops):
-        dense = ops.spmm(ptr, idx, dense, weight=weight)
-    return dense
-
-
-def student_t(z: Tensor, centres: Tensor) -> Tensor:
-    r"""Soft assignments :math:`q_{ik} \propto (1 + |z_i - \mu_k|^2)^{-1}`. [N, K].
-
-    Source: van der Maaten and Hinton, JMLR 2008; Xie et al., ICML 2016.
-    """
-    square = z.square().sum(1, keepdim=True) - 2 * z @ centres.t()
-    distance = (square + centres.square().sum(1)).clamp(min=0)
-    q = 1 / (1 + distance)
-    return q / q.sum(1, keepdim=True)
-
-
-def target(q: Tensor, frequency: Tensor | None = None) -> Tensor:
-    """Sharpened assignments, ``q^2`` over the size of each cluster. [N, K]."""
-    size = q.sum(0) if frequency is None else frequency
-    p = q.square() / size.clamp(min=1e-12)
-    return p / p.sum(1, keepdim=True)
-
-
-def self_training(q: Tensor, p: Tensor) -> Tensor:
-    """``KL(p || q)``, mean over nodes."""
-    return F.kl_div(q.log(), p, reduction="batchmean")
-
-
-def _kmeans(z: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
-    from sklearn.cluster import KMeans
-
-    rows = z.detach().double().numpy()
-    if len(rows) <= _KMEANS_ROWS:
-        found = KMeans(k, n_init=20, random_state=seed).fit(rows)
-    else:
-        ids = rng.permutation(rng.key(seed, 2), len(rows))[:_KMEANS_ROWS]
-        found = KMeans(k, n_init=20, random_state=seed).fit(rows[ids])
-    centres = torch.from_numpy(found.cluster_centers_).to(z.dtype)
-    labels = torch.cat([torch.cdist(part, centres).argmin(1) for part in z.split(_CHUNK)])
-    return centres, labels
-
-
-def _as_float32(name: str, x: Features) -> Features:
-    values = x.value if isinstance(x, SparseRows) else x
-    if not bool(values.isfinite().all()):
-        check.fail(ValueError, name, "x", "be finite", "NaN or infinity")
-    if isinstance(x, SparseRows):
-        return x.with_values(x.value.float())
-    return x.float()

@@ -141,7 +141,9 @@ class ClusterTracker(nn.Module):
         return tuple(p.view(s) for p, s in zip(pieces, shapes, strict=True))
 
 
-def read_assign(name: str, assign: object, rows: int, k: int | None) -> tuple[Tensor, int]:
+def read_assign(
+    name: str, assign: object, rows: int, k: int | None
+) -> tuple[Tensor, int]:
     """Check hard or soft assignments; return them and the number of clusters."""
     given = check.tensor(name, "assign", assign)
     if given.dim() not in (1, 2) or given.shape[0] != rows:

@@ -65,9 +65,7 @@ def scores(result: ClusterResult) -> Table:
         valid = result.valid
         rows = [("modularity of the chosen labels", f"{valid.mean:.4f}", "-", "-", "-")]
     count = len(result.seeds)
-    note = (
-        f"percent, mean and sample deviation over {count} seed{'s' if count > 1 else ''}"
-    )
+    note = f"percent, mean and sample deviation over {count} seed{'s' if count > 1 else ''}"
     title = f"Clusters of {result.stamp.dataset}"
     return Table(title, ("labels", "ACC", "NMI", "ARI", "F1"), rows, note)
 
@@ -161,14 +159,18 @@ def html(result: ClusterResult, path: Path, *, y: Tensor | None) -> Path:
             tables.facts("Environment", run.config.get("environment") or {}),
         ],
     )
-    page = environment().get_template("report.html").render(
-        title=table.title,
-        intro="",
-        sections=[section],
-        several=False,
-        methods=_METHODS,
-        version=graphlab.__version__,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=table.title,
+            intro="",
+            sections=[section],
+            several=False,
+            methods=_METHODS,
+            version=graphlab.__version__,
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
     )
     files.publish_text(path, page)
     return path

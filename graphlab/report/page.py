@@ -137,14 +137,18 @@ def html(
     runs = _runs(result_or_run_dir)
     groups = _groups(runs)
     with_loader = any(run.loader() is not None for run in runs)
-    page = environment().get_template("report.html").render(
-        title=title or _title(runs),
-        intro=intro,
-        sections=[_section(group, f"s{i}") for i, group in enumerate(groups)],
-        several=len(groups) > 1,
-        methods=_METHODS + (_LOADER_METHODS if with_loader else ()),
-        version=graphlab.__version__,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=title or _title(runs),
+            intro=intro,
+            sections=[_section(group, f"s{i}") for i, group in enumerate(groups)],
+            several=len(groups) > 1,
+            methods=_METHODS + (_LOADER_METHODS if with_loader else ()),
+            version=graphlab.__version__,
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
     )
     path = Path(path)
     files.publish_text(path, page)

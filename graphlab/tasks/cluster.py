@@ -98,7 +98,9 @@ def fit(
         model = default_model(d.name)
     elif not callable(model) or isinstance(model, PamCGC):
         need, got = "be a factory of estimators", type(model).__name__
-        check.fail(TypeError, _FUNCTION, "model", need, got, "pass the class or a partial")
+        check.fail(
+            TypeError, _FUNCTION, "model", need, got, "pass the class or a partial"
+        )
     chosen = graph_of(d) if graph is None else graph
     y = _classes(d)
     k = _num_clusters(n_clusters, y)

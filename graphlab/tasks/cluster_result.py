@@ -83,7 +83,11 @@ class ClusterResult:
             "stamp": self.stamp.to_json(),
             "scores": _plain(self.scores),
             "baselines": {
-                name: {k: v for k, v in scores["accuracy"].to_json().items() if k != "values"}
+                name: {
+                    k: v
+                    for k, v in scores["accuracy"].to_json().items()
+                    if k != "values"
+                }
                 for name, scores in self.baselines.items()
             },
             "baseline_scores": _plain(self.baselines),

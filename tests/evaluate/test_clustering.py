@@ -21,7 +21,10 @@ def test_accuracy_is_the_best_over_all_matchings(pairs):
     classes, clusters = y.unique().tolist(), found.unique().tolist()
     padded = [*clusters, *[-1] * (len(classes) - len(clusters))]
     best = max(
-        sum(int(((y == c) & (found == k)).sum()) for c, k in zip(classes, order, strict=False))
+        sum(
+            int(((y == c) & (found == k)).sum())
+            for c, k in zip(classes, order, strict=False)
+        )
         for order in itertools.permutations(padded)
     )
     scores = clustering_scores(y, found)
@@ -62,7 +65,12 @@ def test_modularity_equals_networkx():
     ("y", "clusters", "error", "message"),
     [
         (torch.ones(3), torch.ones(3).long(), TypeError, "`y` must hold integers"),
-        (torch.ones(3).long(), torch.ones(2).long(), ValueError, r"length of `y` \(3\)"),
+        (
+            torch.ones(3).long(),
+            torch.ones(2).long(),
+            ValueError,
+            r"length of `y` \(3\)",
+        ),
         (torch.ones(0).long(), torch.ones(0).long(), ValueError, "at least one node"),
         ([0], torch.ones(1).long(), TypeError, "`y` must be a tensor, got list"),
     ],

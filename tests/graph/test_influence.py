@@ -94,7 +94,11 @@ def test_knn_graph_equals_brute_force(metric, monkeypatch):
     ("call", "error", "message"),
     [
         (lambda: influence([1], 2), TypeError, "`graph` must be a Graph, got list"),
-        (lambda: influence(random_graph(), 0), ValueError, "`order` must be at least 1"),
+        (
+            lambda: influence(random_graph(), 0),
+            ValueError,
+            "`order` must be at least 1",
+        ),
         (lambda: influence(random_graph(), topk=0), ValueError, "`topk` must be at"),
         (lambda: influence(random_graph(), powers="all"), ValueError, "'sum', 'last'"),
         (lambda: knn_graph(torch.ones(3, 2), 3), ValueError, "below the 3 rows"),

@@ -227,9 +227,7 @@ def test_gradients(kind):
     weight = torch.rand(20, dtype=torch.float64, generator=generator).requires_grad_()
     assign = torch.rand(8, 3, dtype=torch.float64, generator=generator).softmax(1)
     loss = PamCLoss(0.6, kind)
-    assert torch.autograd.gradcheck(
-        lambda z, w: loss(z, edges, w, assign), (z, weight)
-    )
+    assert torch.autograd.gradcheck(lambda z, w: loss(z, edges, w, assign), (z, weight))
 
 
 @pytest.mark.parametrize("kind", ["meta", "anchor", "meta2"])
@@ -273,7 +271,9 @@ def test_running_statistics_come_to_those_of_all_nodes():
     assert saved["tracker._running"].numel() > 0
     running.eval()
     running(z[:40], NO_EDGES, assign=assign[:40], k=4)
-    assert torch.equal(running.state_dict()["tracker._running"], saved["tracker._running"])
+    assert torch.equal(
+        running.state_dict()["tracker._running"], saved["tracker._running"]
+    )
 
 
 def test_anchors_of_a_batch_and_a_memory_of_rows(data):

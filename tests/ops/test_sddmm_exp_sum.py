@@ -21,7 +21,10 @@ def make(lengths: list[int], width: int, dtype=torch.float64, num_v: int | None 
     num_v = max(rows, 1) if num_v is None else num_v
     ptr = torch.tensor([0, *torch.tensor(lengths, dtype=torch.int64).cumsum(0)])
     idx = torch.randint(num_v, (int(ptr[-1]),), generator=generator)
-    u = torch.randn(rows, width, dtype=dtype, generator=generator) / max(width, 1) ** 0.5
+    u = (
+        torch.randn(rows, width, dtype=dtype, generator=generator)
+        / max(width, 1) ** 0.5
+    )
     v = torch.randn(num_v, width, dtype=dtype, generator=generator)
     weight = torch.rand(idx.numel(), dtype=dtype, generator=generator)
     return ptr, idx, u, v, weight
@@ -65,7 +68,9 @@ def test_equals_a_dense_formula():
 
 
 def test_exponential_over_the_whole_range_of_float32():
-    x = torch.cat([torch.linspace(-110, 95, 20001), torch.tensor([0.0, -0.0, 88.7, 89])])
+    x = torch.cat(
+        [torch.linspace(-110, 95, 20001), torch.tensor([0.0, -0.0, 88.7, 89])]
+    )
     x = torch.cat([x, torch.tensor([torch.inf, -torch.inf, torch.nan, 1e30, -1e30])])
     ptr, idx = torch.arange(len(x) + 1), torch.zeros(len(x), dtype=torch.int64)
     ours, _ = ops.sddmm_exp_sum(ptr, idx, x[:, None], torch.ones(1, 1))
@@ -98,7 +103,14 @@ def test_gradients(given_transpose, skip):
 
     def call(u, v, weight=None):
         return ops.sddmm_exp_sum(
-            ptr, idx, u, v, weight=weight, tau=0.7, skip_diagonal=skip, transpose=transpose
+            ptr,
+            idx,
+            u,
+            v,
+            weight=weight,
+            tau=0.7,
+            skip_diagonal=skip,
+            transpose=transpose,
         )
 
     assert torch.autograd.gradcheck(call, inputs)
@@ -157,7 +169,11 @@ PTR, IDX, U = torch.tensor([0, 1, 2]), torch.tensor([0, 1]), torch.ones(2, 4)
         ({"ptr": torch.tensor([0, 2])}, ValueError, "each of 2 rows of `u`, got 1"),
         ({"weight": torch.ones(3)}, ValueError, "each of 2 edges, got 3"),
         ({"transpose": (PTR, IDX)}, TypeError, r"be \(ptr, idx, perm\), got tuple"),
-        ({"idx": torch.tensor([0, 2])}, IndexError, r"`idx` must be in \[0, 2\), got 2"),
+        (
+            {"idx": torch.tensor([0, 2])},
+            IndexError,
+            r"`idx` must be in \[0, 2\), got 2",
+        ),
     ],
 )
 def test_errors_name_the_argument(change, error, message):
