@@ -1,8 +1,9 @@
-"""PamCGC against the release's objective on the same auto-encoders, ten seeds, beside baselines.
+"""PamCGC against the release's objective on the same auto-encoders, beside baselines.
 
-For each data set and seed an auto-encoder is trained once; every method begins from it, with the
-alpha, beta, order, tau and learning rate that the release gives for the set. What is compared is
-the accuracy of the labels of the epoch with the largest modularity, which no class has chosen.
+For each data set and seed an auto-encoder is trained once; every method begins from it, with
+the alpha, beta, order, tau and learning rate that the release gives for the set. What is
+compared is the accuracy of the labels of the epoch with the largest modularity, which no class
+has chosen.
 A killed run goes on at the seed where it was.
 
     python -m benchmarks.models.pamc                       all sets, reference and ours

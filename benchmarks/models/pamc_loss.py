@@ -1,8 +1,8 @@
 """The PamC loss, forward and backward: fused, as the release composes it, and with all nodes.
 
-All contenders compute ``compat="reference"`` on the same graph, but for the last, whose negatives
-are all nodes (SCGC); it runs up to where its N x N matrices no longer fit. Memory is what one call
-adds to the process at its peak, measured in a process of its own.
+All contenders compute ``compat="reference"`` on the same graph, but for the last, whose
+negatives are all nodes (SCGC); it runs up to where its N x N matrices no longer fit. Memory is
+what one call adds to the process at its peak, measured in a process of its own.
 
     python -m benchmarks.models.pamc_loss
 """

@@ -40,7 +40,8 @@ def clustering_scores(y: Tensor, clusters: Tensor) -> dict[str, float]:
         this family (SDCN, PAMC) overwrite predictions where a class is missed; this does not.
 
     Example:
-        >>> clustering_scores(torch.tensor([0, 0, 1, 1]), torch.tensor([7, 7, 3, 7]))["accuracy"]
+        >>> y, clusters = torch.tensor([0, 0, 1, 1]), torch.tensor([7, 7, 3, 7])
+        >>> clustering_scores(y, clusters)["accuracy"]
         0.75
     """
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score

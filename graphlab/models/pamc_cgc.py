@@ -198,8 +198,8 @@ class PamCGC:
             graph: Undirected graph of N nodes; :func:`graphlab.graph.knn_graph` makes one.
             n_clusters: K.
             autoencoder: A pre-trained one, which is copied; None: train one.
-            on_epoch_end: Called with (epoch, codes, q as read out) before the step of each epoch and
-                after the last one; its time is not counted.
+            on_epoch_end: Called with (epoch, codes, q as read out) before the step of each
+                epoch and after the last one; its time is not counted.
 
         Returns:
             This estimator, with its attributes set.

@@ -73,7 +73,7 @@ class Training:
             ptr, idx, _ = self.step
             self.transpose = ops.csr_transpose(ptr, idx, graph.num_nodes)
         z = self.codes()
-        centres, labels = _kmeans(z, k, model.seed)
+        centres, labels = initial_clusters(z, k, model.seed)
         self.centres = nn.Parameter(centres)
         model.initial_labels_ = labels
         model.seconds_["prepare"] = time.perf_counter() - started
@@ -84,6 +84,7 @@ class Training:
         self.previous = labels
 
     def run(self, on_epoch_end: OnEpoch | None) -> None:
+        """Train; see :meth:`PamCGC.fit`."""
         model = self.model
         parameters = [*self.net.encoder.parameters(), self.centres]
         if model.reconstruction:
@@ -260,7 +261,8 @@ def self_training(q: Tensor, p: Tensor) -> Tensor:
     return F.kl_div(q.log(), p, reduction="batchmean")
 
 
-def _kmeans(z: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
+def initial_clusters(z: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Centres [K, dim] and labels [N] of k-means, the best of 20 starts."""
     from sklearn.cluster import KMeans
 
     rows = z.detach().double().numpy()
@@ -277,6 +279,7 @@ def _kmeans(z: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def as_float32(name: str, x: Features) -> Features:
+    """Features as float32; what is not finite is refused."""
     values = x.value if isinstance(x, SparseRows) else x
     if not bool(values.isfinite().all()):
         check.fail(ValueError, name, "x", "be finite", "NaN or infinity")

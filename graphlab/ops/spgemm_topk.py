@@ -60,7 +60,8 @@ def spgemm_topk(
         order of the entries, so the same bits for any thread count.
 
     Example:
-        >>> p = (torch.tensor([0, 2, 3]), torch.tensor([0, 1, 0]), torch.tensor([0.5, 0.5, 1.0]))
+        >>> ptr, idx = torch.tensor([0, 2, 3]), torch.tensor([0, 1, 0])
+        >>> p = (ptr, idx, torch.tensor([0.5, 0.5, 1.0]))
         >>> [part.tolist() for part in spgemm_topk(p, p, 2, k=1)]
         [[0, 1, 2], [0, 0], [0.75, 0.5]]
     """

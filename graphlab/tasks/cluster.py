@@ -1,4 +1,4 @@
-"""Graph clustering over many seeds: labels chosen without classes, scored once beside baselines."""
+"""Graph clustering over many seeds: labels chosen without classes, beside baselines."""
 
 from __future__ import annotations
 
