@@ -2,8 +2,8 @@
 
 The release's loop is written down again as it is: dense features, a forward pass without
 gradient for q and its target before the one with, rows gathered for each edge, a one-hot
-product for cluster sums. Both leave preparation and evaluation out; ours chooses its epoch (modularity)
-inside the time that is shown.
+product for cluster sums. Both leave preparation and evaluation out; ours chooses its epoch
+(modularity) inside the time that is shown.
 
     python -m benchmarks.models.pamc_training
 """

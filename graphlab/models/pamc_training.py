@@ -98,8 +98,8 @@ class Training:
             else:
                 z = self.codes()
                 q, record = student_t(z, self.centres.detach()), {}
-            q = self._averaged(q, model.readout)
-            over = self._choose(epoch, z, q, record)
+            own, q = q.argmax(1), self._averaged(q, model.readout)
+            over = self._choose(epoch, z, q, own, record)
             model.seconds_["train"] += time.perf_counter() - started
             if on_epoch_end is not None:
                 on_epoch_end(epoch, z, q)
@@ -204,14 +204,15 @@ class Training:
         return z_all, q_all, means
 
     def _choose(
-        self, epoch: int, z: Tensor, q: Tensor, record: dict[str, float]
+        self, epoch: int, z: Tensor, q: Tensor, own: Tensor, record: dict[str, float]
     ) -> bool:
         """Note the epoch, keep its labels where they are the ones to keep; end or go on."""
         model = self.model
         labels = q.argmax(1)
         changed = float((labels != self.previous).float().mean())
         self.previous = labels
-        quality = modularity(self.graph, labels)
+        # Of each node's own cluster: averaging over neighbours would raise it by itself.
+        quality = modularity(self.graph, own)
         model.history_.append(
             {"epoch": epoch, **record, "modularity": quality, "changed": changed}
         )
