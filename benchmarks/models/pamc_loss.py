@@ -198,7 +198,7 @@ def cases(quick: bool) -> Iterable[Case]:
             "clusters": K,
             "dtype": "float32",
         }
-        repeats = {"1M": 5, "100k": 10}.get(label)
+        repeats = {"1M": 3, "100k": 10}.get(label)
         yield Case(
             f"{label} nodes",
             lambda seed, n=num_nodes: setup(n, seed),
