@@ -1,9 +1,9 @@
 """How close each estimator of the negatives comes to all nodes, on trained embeddings.
 
 Embeddings and clusters are those that ``benchmarks.models.pamc`` left in its run folders (the
-reference's, at the epoch chosen without classes). ``sum_error`` is relative, of the sum over all
-pairs; ``gradient_error`` is the distance between gradients of the mean log over the exact one's
-length; ``seconds`` is forward and backward of the negatives alone.
+reference's, at the epoch chosen without classes). ``sum_error`` is relative, of the sum over
+all pairs; ``gradient_error`` is the distance between gradients of the mean log over the exact
+one's length; ``seconds`` is forward and backward of the negatives alone.
 
     python -m benchmarks.models.pamc_negatives [--runs runs/pamc]
 """
