@@ -94,7 +94,8 @@ def load(
     for text in overrides:
         override(tree, text)
     recipe = schema.build(ClusterRecipe, tree, "recipe")
-    factory(recipe)
+    # Checks the values too, before anything is read.
+    factory(recipe)(seed=0)
     return recipe
 
 
