@@ -136,9 +136,7 @@ def _free_folder(recipe: ClusterRecipe) -> Path:
         path = folder / "config.json"
         if not path.is_file():
             return folder
-        held = json.loads(path.read_text()).get("recipe") or {}
-        held.get("fit", {}).pop("seeds", None)
-        if held == wanted:
+        if json.loads(path.read_text()).get("recipe") == wanted:
             return folder
         number += 1
 
