@@ -133,13 +133,13 @@ class PamCGC:
             ("pretrain_batch_size", pretrain_batch_size),
         ):
             check.positive(name, argument, value)
-        for argument, value in (
+        for argument, limit in (
             ("topk", topk),
             ("patience", patience),
             ("batch_size", batch_size),
         ):
-            if value is not None:
-                check.positive(name, argument, value)
+            if limit is not None:
+                check.positive(name, argument, limit)
         check.positive(name, "seed", seed, least=0)
         check.positive(name, "pretrain_epochs", pretrain_epochs, least=0)
         check.one_of(name, "stop", stop, ("modularity", "stable", "last"))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -86,8 +86,6 @@ def fit(
         >>> len(r.test.values), sorted(r.baselines), r.labels(0).shape
         (2, ['kmeans'], torch.Size([90]))
     """
-    from graphlab.models import PamCGC
-
     seeds = _require_seeds(seeds)
     for name in baselines:
         check.one_of(_FUNCTION, "baselines", name, BASELINES)
@@ -96,10 +94,14 @@ def fit(
         check.fail(ValueError, _FUNCTION, "d", "have features", "none", remedy)
     if model is None:
         model = default_model(d.name)
-    elif not callable(model) or isinstance(model, PamCGC):
-        need, got = "be a factory of estimators", type(model).__name__
+    elif not callable(model):
         check.fail(
-            TypeError, _FUNCTION, "model", need, got, "pass the class or a partial"
+            TypeError,
+            _FUNCTION,
+            "model",
+            "be a factory of estimators",
+            type(model).__name__,
+            "pass the class or a partial",
         )
     chosen = graph_of(d) if graph is None else graph
     y = _classes(d)
@@ -115,7 +117,7 @@ def fit(
             "num_features": d.num_features,
         },
         "model": {"target": f"{type(first).__module__}:{type(first).__qualname__}"}
-        | calling.describe(model),
+        | calling.describe(cast(Any, model)),
         "fit": {"n_clusters": k, "baselines": list(baselines)},
         "seeds": list(seeds),
         "stamp": Stamp(
