@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -116,8 +116,7 @@ def fit(
             "num_edges": chosen.num_edges,
             "num_features": d.num_features,
         },
-        "model": {"target": f"{type(first).__module__}:{type(first).__qualname__}"}
-        | calling.describe(cast(Any, model)),
+        "model": calling.describe(partial(type(first), **first.settings())),
         "fit": {"n_clusters": k, "baselines": list(baselines)},
         "seeds": list(seeds),
         "stamp": Stamp(
