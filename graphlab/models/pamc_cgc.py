@@ -84,7 +84,8 @@ class PamCGC:
         >>> import graphlab as gl
         >>> d = gl.datasets.generate("sbm", num_nodes=120, num_edges=1200, num_features=8,
         ...                          num_classes=3, snr=4.0)
-        >>> model = PamCGC(hidden=(16,), dim=4, pretrain_epochs=20, epochs=20)
+        >>> model = PamCGC(negatives="meta2", smooth=2, hidden=(16,), dim=4,
+        ...                pretrain_epochs=20, epochs=20)
         >>> labels = model.fit(d.x, d.graph, 3).labels_
         >>> gl.evaluate.clustering_scores(d.y, labels)["accuracy"] > 0.9
         True

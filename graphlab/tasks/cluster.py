@@ -107,6 +107,8 @@ def fit(
     y = _classes(d)
     k = _num_clusters(n_clusters, y)
     first = model(seed=seeds[0])
+    # With all settings, so that a run is told from one of other defaults.
+    resolved: Any = partial(type(first), **first.settings())
     config: dict[str, Any] = {
         "schema": 1,
         "task": "cluster",
@@ -116,7 +118,7 @@ def fit(
             "num_edges": chosen.num_edges,
             "num_features": d.num_features,
         },
-        "model": calling.describe(partial(type(first), **first.settings())),
+        "model": calling.describe(resolved),
         "fit": {"n_clusters": k, "baselines": list(baselines)},
         "seeds": list(seeds),
         "stamp": Stamp(
