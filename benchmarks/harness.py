@@ -176,12 +176,12 @@ def run_case(case: Case, seed: int, repeats: int, threads: int) -> dict[str, Any
             for contender in trial.contenders:
                 _time(contender, case.loops)
         seconds: dict[str, list[float]] = {c.name: [] for c in trial.contenders}
-        notes: dict[str, dict[str, Any]] = {}
+        notes: dict[str, list[dict[str, Any]]] = {c.name: [] for c in trial.contenders}
         for _ in range(repeats):
             for contender in trial.contenders:
                 taken, more = _time(contender, case.loops)
                 seconds[contender.name].append(taken)
-                notes[contender.name] = more
+                notes[contender.name].append(more)
     finally:
         if trial.close is not None:
             trial.close()
@@ -193,7 +193,7 @@ def run_case(case: Case, seed: int, repeats: int, threads: int) -> dict[str, Any
         "ours": ours.name,
         "agreement": checked,
         "contenders": {
-            c.name: _summary(seconds[c.name]) | _about(c, notes)
+            c.name: _summary(seconds[c.name]) | _about(c, notes[c.name])
             for c in trial.contenders
         },
         "ratio": None,
@@ -361,9 +361,16 @@ def _summary(seconds: list[float]) -> dict[str, Any]:
     }
 
 
-def _about(contender: Contender, notes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    versions = {p: importlib.metadata.version(p) for p in contender.packages}
-    return {"versions": versions, "notes": notes.get(contender.name, {})}
+def _about(contender: Contender, notes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Versions, the notes of the last run, and what differed from run to run."""
+    about: dict[str, Any] = {
+        "versions": {p: importlib.metadata.version(p) for p in contender.packages},
+        "notes": notes[-1] if notes else {},
+    }
+    varied = [k for k in about["notes"] if any(n[k] != notes[0][k] for n in notes)]
+    if varied:
+        about["each"] = {key: [n[key] for n in notes] for key in varied}
+    return about
 
 
 def _round(value: float) -> float:

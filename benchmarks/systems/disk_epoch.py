@@ -286,7 +286,7 @@ def cases(quick: bool) -> Iterable[Case]:
             f"budget {100 * setting.budget_share:.0f} %",
             lambda seed, s=setting, f=facts: setup(s, f),
             facts,
-            repeats=1 if quick or setting.batches else 3,
+            repeats=1 if quick or setting.batches else 5,
             warmups=0,
         )
 
