@@ -22,6 +22,8 @@ namespace {
 constexpr int64_t kGrainValues = 1 << 17;
 // Bytes of x on their way from memory while a row is added up.
 constexpr int64_t kAheadBytes = 1 << 12;
+// An x of this size stays in a core's L2.
+constexpr int64_t kCachedBytes = 1 << 19;
 // One AVX-512 register or cache line. Smaller registers share one such vector.
 constexpr int kVectorBytes = 64;
 
@@ -242,7 +244,9 @@ Job<T, Index> job_for(const Tensor& ptr, const Tensor& idx, const Tensor& x) {
   job.x_stride = x.stride(0);
   job.width = x.size(1);
   job.edges = idx.size(0);
-  job.ahead = std::clamp<int64_t>(kAheadBytes / row_bytes, 4, 32);
+  // What lies in the cache need not be asked for early.
+  const bool cached = x.size(0) * row_bytes <= kCachedBytes;
+  job.ahead = cached ? job.edges : std::clamp<int64_t>(kAheadBytes / row_bytes, 4, 32);
   return job;
 }
 
