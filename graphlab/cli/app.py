@@ -145,7 +145,7 @@ def _failed(error: Exception) -> int:
     if not isinstance(error, (GraphlabError, *expected)):
         text = f"{type(error).__name__}: {text} (--debug shows where)"
     print(f"error: {text}", file=sys.stderr)
-    return 1
+    return int(getattr(error, "exit_code", 1))
 
 
 def _usage(error: Exception) -> int:
