@@ -88,7 +88,7 @@ def summary(records: dict[str, list[dict[str, Any]]]) -> str:
     ]
     scored = Table("", _SCORES, accuracy).markdown() + _SCORES_NOTE if accuracy else ""
     if alone:
-        columns = ("no peer does it", "case", "time", "what it took")
+        columns = ("without a peer", "case", "time", "what it took")
         table = Table("", columns, alone).markdown()
         scored = f"{table}\n\n{scored}" if scored else table
     if not rows:
