@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphlab.cli import output
+from graphlab.cli import output, train_cluster
 
 if TYPE_CHECKING:
     from graphlab.tasks.recipe import Recipe
@@ -27,6 +27,7 @@ _SAMPLED_EPOCHS = 5
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
+    _app.command()(train_cluster.cluster)
     app.add_typer(_app, name="train")
 
 

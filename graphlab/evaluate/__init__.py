@@ -1,5 +1,8 @@
 """Metrics, OGB evaluators with guards, stamps, and scores over seeds."""
 
+from graphlab.evaluate.clustering import CLUSTERING_METRICS as CLUSTERING_METRICS
+from graphlab.evaluate.clustering import clustering_scores as clustering_scores
+from graphlab.evaluate.clustering import modularity as modularity
 from graphlab.evaluate.metrics import METRICS as METRICS
 from graphlab.evaluate.metrics import accuracy as accuracy
 from graphlab.evaluate.metrics import f1_macro as f1_macro

@@ -2,3 +2,5 @@
 
 from graphlab.graph.adjacency import Adjacency as Adjacency
 from graphlab.graph.graph import Graph as Graph
+from graphlab.graph.influence import influence as influence
+from graphlab.graph.knn import knn_graph as knn_graph

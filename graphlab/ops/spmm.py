@@ -93,7 +93,7 @@ def spmm(
             check.fail(ValueError, name, "weight", requirement, weight.shape[0])
         weight = weight.contiguous()
     if transpose is not None:
-        _check_transpose(name, transpose, idx, x)
+        check_transpose(name, transpose, idx, x, "x")
     if matrix.stride(1) != 1 and matrix.shape[1] > 1:
         matrix = matrix.contiguous()
     try:
@@ -109,7 +109,10 @@ def spmm(
     return out[:, 0] if flat else out
 
 
-def _check_transpose(name: str, transpose: object, idx: Tensor, x: Tensor) -> None:
+def check_transpose(
+    name: str, transpose: object, idx: Tensor, x: Tensor, argument: str
+) -> None:
+    """Require the transpose of compressed rows ``idx`` that name rows of ``x``."""
     if not isinstance(transpose, tuple) or len(transpose) != 3:
         got = type(transpose).__name__
         check.fail(TypeError, name, "transpose", "be (ptr, idx, perm)", got)
@@ -117,16 +120,16 @@ def _check_transpose(name: str, transpose: object, idx: Tensor, x: Tensor) -> No
     check.offsets(name, "transpose", t_ptr, end=idx.shape[0])
     for part in (t_idx, t_perm):
         check.tensor(name, "transpose", part, dtypes=check.INDEX_DTYPES, ndim=1)
-        check.same_device(name, ("x", x), transpose=part)
+        check.same_device(name, (argument, x), transpose=part)
         if part.shape != idx.shape:
             requirement = f"have {idx.shape[0]} entries"
             check.fail(ValueError, name, "transpose", requirement, part.shape[0])
     if t_ptr.shape[0] != x.shape[0] + 1:
-        requirement = f"have a row for each of {x.shape[0]} rows of `x`"
+        requirement = f"have a row for each of {x.shape[0]} rows of `{argument}`"
         check.fail(ValueError, name, "transpose", requirement, t_ptr.shape[0] - 1)
 
 
-def _transpose(ptr: Tensor, idx: Tensor, num_x: int) -> list[Tensor]:
+def transpose_of(ptr: Tensor, idx: Tensor, num_x: int) -> list[Tensor]:
     """csr_transpose without its checks, which tracing of a backward pass cannot follow."""
     row = owners(ptr, idx.shape[0]).to(idx.dtype)
     return torch.ops.graphlab.csr_build(idx, row, num_x, ptr.shape[0] - 1)
@@ -152,7 +155,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_weight = torch.ops.graphlab.spmm_edge_dot(ptr, idx, scaled.contiguous(), x)
     if ctx.needs_input_grad[3]:
         if transpose[0] is None:
-            transpose = _transpose(ptr, idx, ctx.num_x)
+            transpose = transpose_of(ptr, idx, ctx.num_x)
         t_ptr, t_idx, t_perm = transpose
         t_weight = None if weight is None else weight.index_select(0, t_perm)
         if inverse is not None:
@@ -177,7 +180,7 @@ def _dot_backward(ctx: Any, grad_dot: Tensor) -> tuple[Any, ...]:
     if ctx.needs_input_grad[2]:
         grad_grad = spmm_op(ptr, idx, grad_dot, x, "sum", None, None, None)
     if ctx.needs_input_grad[3]:
-        t_ptr, t_idx, t_perm = _transpose(ptr, idx, x.shape[0])
+        t_ptr, t_idx, t_perm = transpose_of(ptr, idx, x.shape[0])
         t_weight = grad_dot.index_select(0, t_perm)
         grad_x = spmm_op(t_ptr, t_idx, t_weight, grad, "sum", None, None, None)
     return None, None, grad_grad, grad_x

@@ -151,7 +151,7 @@ def load(
     else:
         tree = _read(source)
     for text in overrides:
-        _override(tree, text)
+        override(tree, text)
     recipe = schema.build(Recipe, tree, "recipe")
     if "target" not in recipe.model:
         raise ConfigError("recipe: `model.target` must be given")
@@ -243,7 +243,7 @@ def _read(source: str | Path) -> Any:
     return tree
 
 
-def _override(tree: dict[str, Any], text: str) -> None:
+def override(tree: dict[str, Any], text: str) -> None:
     """Set one key of nested mappings; mappings that are missing on the way are made."""
     path, equals, value = text.partition("=")
     if not equals or not all(path.strip().split(".")):
