@@ -255,9 +255,8 @@ Tensor spmm(const Tensor& ptr, const Tensor& idx, std::optional<Tensor> weight,
     job.mean = reduce == "mean";
     job.out = out.mutable_data_ptr<T>();
     prefer_huge_pages(job.out, rows * job.width * static_cast<int64_t>(sizeof(T)));
-    return over_rows(job.ptr, rows, job.width, [&](int64_t lo, int64_t hi) {
-      return reduce_part(job, lo, hi);
-    });
+    return over_rows(job.ptr, rows, job.width,
+                     [&](int64_t lo, int64_t hi) { return reduce_part(job, lo, hi); });
   });
   return out;
 }
@@ -275,9 +274,8 @@ Tensor spmm_edge_dot(const Tensor& ptr, const Tensor& idx, const Tensor& grad,
     Job<T, Index> job = job_for<T, Index>(ptr, idx, x);
     job.weight = grad.const_data_ptr<T>();
     job.out = out.mutable_data_ptr<T>();
-    return over_rows(job.ptr, rows, job.width, [&](int64_t lo, int64_t hi) {
-      return dot_part(job, lo, hi);
-    });
+    return over_rows(job.ptr, rows, job.width,
+                     [&](int64_t lo, int64_t hi) { return dot_part(job, lo, hi); });
   });
   return out;
 }
