@@ -2,3 +2,6 @@
 
 from graphlab.graph.adjacency import Adjacency as Adjacency
 from graphlab.graph.graph import Graph as Graph
+from graphlab.graph.walks import WalkGraph as WalkGraph
+from graphlab.graph.walks import random_walk as random_walk
+from graphlab.graph.walks import walk_graph as walk_graph
