@@ -31,6 +31,47 @@ using namespace walking;
 // for their lines to stay in the first-level cache.
 constexpr int64_t kWalkers = 64;
 constexpr int64_t kGrainSteps = 1 << 14;
+// Steps of a call, for each edge, from which on a filter of edges is worth its making.
+constexpr int64_t kFilterSteps = 1;
+
+// A set of edges that may say yes for a few pairs that are none (one hash, eight bits
+// an edge: about one in nine), so that most tests for an edge read one line instead of
+// searching a row. Made for a call that takes many steps.
+class EdgeFilter {
+ public:
+  template <typename Idx>
+  void build(const int64_t* ptr, const Idx* idx, int64_t nodes, int64_t edges) {
+    nodes_ = static_cast<uint64_t>(nodes);
+    int64_t bits = 64;
+    while (bits < 8 * edges) bits *= 2, --shift_;
+    word_.assign(static_cast<size_t>(bits / 64), 0);
+    prefer_huge_pages(word_.data(), bits / 8);
+    uint64_t* words = word_.data();
+    torch::stable::parallel_for(0, nodes, 1 << 14, [&](int64_t lo, int64_t hi) {
+      for (int64_t v = lo; v < hi; ++v) {
+        const int64_t end = std::min(ptr[v + 1], edges);
+        for (int64_t e = std::max<int64_t>(0, ptr[v]); e < end; ++e) {
+          const uint64_t at = place(v, static_cast<int64_t>(idx[e]));
+          std::atomic_ref<uint64_t>(words[at / 64])
+              .fetch_or(uint64_t{1} << (at % 64), std::memory_order_relaxed);
+        }
+      }
+    });
+  }
+  bool ready() const { return !word_.empty(); }
+  uint64_t place(int64_t from, int64_t to) const {
+    const uint64_t pair =
+        static_cast<uint64_t>(from) * nodes_ + static_cast<uint64_t>(to);
+    return (pair * kGolden) >> shift_;
+  }
+  void prefetch(uint64_t at) const { __builtin_prefetch(word_.data() + at / 64); }
+  bool may_have(uint64_t at) const { return word_[at / 64] >> (at % 64) & 1; }
+
+ private:
+  uint64_t nodes_ = 0;
+  int shift_ = 58;
+  std::vector<uint64_t> word_;
+};
 
 template <typename Idx>
 struct Job {
@@ -42,6 +83,7 @@ struct Job {
   int64_t num_nodes, num_edges, length;
   uint64_t key, first;
   Bias bias;
+  const EdgeFilter* filter;
 };
 
 // First order: all walkers of a block take step t together; loops are vector code. A
@@ -153,6 +195,11 @@ class SecondOrder {
   struct Search {
     int64_t walker, lo, hi, end, node;
   };
+  struct Probe {
+    int64_t walker;
+    uint64_t at;
+    Idx node;
+  };
 
   bool refill(int64_t i) {
     if (next_walk_ == end_ || job_.length == 0) {
@@ -179,9 +226,11 @@ class SecondOrder {
   void round() {
     draw();
     if (!good_) return;
-    searches_ = 0;
+    searches_ = probes_ = 0;
     for (int64_t i = 0; i < live_; ++i) decide(i);
-    if (good_) search();
+    if (!good_) return;
+    probe();
+    search();
     // Walks that have ended make room.
     for (int64_t i = 0; i < live_;) {
       if (walker_[i].step < job_.length) {
@@ -242,8 +291,31 @@ class SecondOrder {
       return w.coin < job_.bias.back ? accept(w, found) : refuse(w);
     if (w.coin < job_.bias.low()) return accept(w, found);
     if (w.coin >= job_.bias.high()) return refuse(w);
+    if (job_.filter == nullptr) return begin_search(i, found);
+    const uint64_t at = job_.filter->place(w.before, found);
+    job_.filter->prefetch(at);
+    probe_[probes_++] = {i, at, found};
+  }
+
+  // Pairs that are surely no edge are decided; the others are looked up.
+  void probe() {
+    for (int64_t k = 0; k < probes_; ++k) {
+      const Probe& p = probe_[k];
+      Walker& w = walker_[p.walker];
+      if (job_.filter->may_have(p.at)) {
+        begin_search(p.walker, p.node);
+      } else if (w.coin < job_.bias.far) {
+        accept(w, p.node);
+      } else {
+        refuse(w);
+      }
+    }
+  }
+
+  void begin_search(int64_t i, Idx node) {
+    const Walker& w = walker_[i];
     Search& s = search_[searches_++];
-    s = {i, w.before_begin, w.before_end, w.before_end, static_cast<int64_t>(found)};
+    s = {i, w.before_begin, w.before_end, w.before_end, static_cast<int64_t>(node)};
     __builtin_prefetch(job_.idx + s.lo + (s.hi - s.lo) / 2);
   }
 
@@ -291,10 +363,11 @@ class SecondOrder {
   }
 
   const Job<Idx>& job_;
-  int64_t next_walk_, end_, live_ = 0, searches_ = 0;
+  int64_t next_walk_, end_, live_ = 0, searches_ = 0, probes_ = 0;
   bool good_ = true;
   Walker walker_[kWalkers];
   Search search_[kWalkers];
+  Probe probe_[kWalkers];
 };
 
 GL_MULTIVERSION bool uniform_32(const Job<int32_t>& job, int64_t lo, int64_t hi) {
@@ -344,10 +417,15 @@ Tensor random_walk(const Tensor& ptr, const Tensor& idx, std::optional<Tensor> s
     chance = {static_cast<uint64_t>(bias[0]), static_cast<uint64_t>(bias[1]),
               static_cast<uint64_t>(bias[2])};
   }
+  const bool far_differs = !bias.empty() && bias[1] != bias[2];
   const auto fill = [&]<typename Idx>(const Idx* neighbours) {
+    EdgeFilter filter;
+    if (far_differs && count * length >= kFilterSteps * graph.num_edges)
+      filter.build(graph.ptr, neighbours, graph.num_nodes, graph.num_edges);
     run<Idx>({graph.ptr, neighbours, graph.slot, starts.const_data_ptr<int64_t>(),
               out.mutable_data_ptr<Idx>(), graph.num_nodes, graph.num_edges, length,
-              static_cast<uint64_t>(key), static_cast<uint64_t>(first), chance},
+              static_cast<uint64_t>(key), static_cast<uint64_t>(first), chance,
+              filter.ready() ? &filter : nullptr},
              !bias.empty(), count);
   };
   if (graph.short_idx != nullptr) {

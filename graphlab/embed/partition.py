@@ -62,20 +62,15 @@ def partition(degree: Tensor, parts: int) -> Partition:
     return Partition(rank, node, (0, *counts))
 
 
-def rounds(parts: int, workers: int) -> Iterator[list[tuple[int, int]]]:
+def rounds(parts: int) -> Iterator[list[tuple[int, int]]]:
     """Orders the blocks (head part, tail part) so that those of a round share no rows.
 
-    Worker i keeps its tail part while head parts go around: only heads move.
-
-    Args:
-        parts: A multiple of ``workers``.
-        workers: Blocks in a round.
+    Blocks of a round can be trained in any order, or at once, with the same result. Who
+    keeps a tail part meets every head part in turn: only heads move.
 
     Example:
-        >>> list(rounds(2, 2))
+        >>> list(rounds(2))
         [[(0, 0), (1, 1)], [(1, 0), (0, 1)]]
     """
-    for y in range(0, parts, workers):
-        for x in range(0, parts, workers):
-            for offset in range(workers):
-                yield [(x + (i + offset) % workers, y + i) for i in range(workers)]
+    for offset in range(parts):
+        yield [((tail + offset) % parts, tail) for tail in range(parts)]

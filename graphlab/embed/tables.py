@@ -47,6 +47,11 @@ class Tables:
             self.head = _on_disk(folder / "head.bin", shape)
             self.tail = self.head if shared else _on_disk(folder / "tail.bin", shape)
 
+    def collect(self, side: str, parts: list[Tensor]) -> None:
+        """Put the rows of all parts, which other processes trained, in their places."""
+        for part, rows in enumerate(parts):
+            self._side(side)[self._parts.rows(part)] = rows
+
     def start(
         self, seed: int, vectors: Tensor | None = None, context: Tensor | None = None
     ) -> None:
@@ -94,7 +99,5 @@ class Tables:
 
 
 def _on_disk(path: Path, shape: tuple[int, int]) -> Tensor:
-    mode = "r+" if path.exists() else "w+"
-    if mode == "r+" and path.stat().st_size != 4 * shape[0] * shape[1]:
-        mode = "w+"
-    return torch.from_numpy(np.memmap(path, np.float32, mode=mode, shape=shape))
+    # Fresh each time: what a killed run left in it is half of a block.
+    return torch.from_numpy(np.memmap(path, np.float32, mode="w+", shape=shape))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -61,14 +61,27 @@ class State:
     seconds: float = 0.0
     loss: float = math.nan
 
-    def add(self, tallies: list[Tally]) -> None:
+    def add(self, tallies: list[Tally], pairs: int) -> None:
         """Count what was trained; the loss shown is a running mean."""
         self.calls += 1
-        self.pairs += sum(t.pairs for t in tallies)
+        self.pairs += pairs
         losses = [t.loss for t in tallies if not math.isnan(t.loss)]
         if losses:
             new = sum(losses) / len(losses)
             self.loss = new if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * new
+
+
+class Exchange(Protocol):
+    """Processes that own a tail part each and hand head parts around."""
+
+    rank: int
+    size: int
+
+    def pass_on(self, head: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Send a head part to the process before this one; receive the next one's."""
+
+    def gather(self, part: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
+        """The parts of all processes, everywhere."""
 
 
 class Training:
@@ -83,6 +96,7 @@ class Training:
         seed: Names the draws.
         threads: Threads that share the tables where there is one part.
         state: Where to go on.
+        exchange: With it, this process trains the blocks of one tail part only.
         after: Called after each call (or round) of training, to save or to stop.
     """
 
@@ -97,11 +111,14 @@ class Training:
         seed: int,
         threads: int,
         state: State,
+        exchange: Exchange | None = None,
         after: Callable[[State], None] = lambda state: None,
     ) -> None:
         self._walker, self._tables, self._parts = walker, tables, parts
         self._rule, self._plan, self._seed = rule, plan, seed
         self._threads, self.state, self._after = threads, state, after
+        self._exchange = exchange
+        self._held: Tensor | None = None
         strength = walker.graph.strength
         if strength.numel() and float(strength.max()) > 0:
             strength = strength / strength.max()
@@ -169,40 +186,83 @@ class Training:
             **self._common(),
         )
         state.walks += count
-        state.add([tally])
+        state.add([tally], tally.pairs)
 
     def _train_grid(self) -> None:
         """One pool (or episode) of pairs, block by block."""
         state, parts = self.state, self._parts
         pool = self._pool()
-        jobs = rounds(parts.parts, self._plan.workers)
-        total = sum(len(p) for p in pool.values())
         begin, done = state.pairs, 0
         with ThreadPoolExecutor(self._plan.workers) as workers:
-            for blocks in jobs:
+            for blocks in rounds(parts.parts):
                 size = sum(len(pool[b]) for b in blocks)
                 # All blocks of a round see the same part of the schedule.
                 rates = (
                     self._rule.rate_at(begin + done),
                     self._rule.rate_at(begin + done + size),
                 )
-                calls = [
-                    workers.submit(self._train_block, b, pool[b], rates) for b in blocks
-                ]
-                state.add([c.result() for c in calls])
+                if self._exchange is None:
+                    calls = [
+                        workers.submit(self._train_block, b, pool[b], rates)
+                        for b in blocks
+                    ]
+                    tallies = [c.result() for c in calls]
+                else:
+                    tallies = [self._train_mine(blocks, pool, rates)]
+                state.add(tallies, size)
                 done += size
-        self._release(total)
+        self._release()
+
+    def _train_mine(
+        self, blocks: list[tuple[int, int]], pool: Any, rates: tuple[float, float]
+    ) -> Tally:
+        """This process's block of a round; then its head part goes on to the next one."""
+        exchange, tables, parts = self._exchange, self._tables, self._parts
+        assert exchange is not None
+        block = blocks[exchange.rank]
+        mine = parts.rows(exchange.rank)
+        if self._held is None:
+            self._held = tables.head[mine].clone()
+        tail = tables.tail[mine]
+        tally = self._steps(block, pool[block], rates, self._held, tail)
+        following = (block[0] + 1) % parts.parts
+        rows = parts.rows(following)
+        shape = (rows.stop - rows.start, self._held.shape[1])
+        self._held = exchange.pass_on(self._held, shape)
+        if following == exchange.rank:
+            tables.head[mine] = self._held
+        return tally
 
     def _train_block(
-        self, block: tuple[int, int], pairs: Tensor | Path | Any, rates: Any
+        self, block: tuple[int, int], pairs: Any, rates: tuple[float, float]
     ) -> Tally:
+        """A block with its two parts, from and back to where the tables are."""
         head_part, tail_part = block
-        parts, tables = self._parts, self._tables
+        tables = self._tables
         if len(pairs) == 0:
             return Tally(math.nan, 0)
         head = tables.part("head", head_part)
         shared = tables.shared and head_part == tail_part
         tail = head if shared else tables.part("tail", tail_part)
+        tally = self._steps(block, pairs, rates, head, tail)
+        tables.put("head", head_part, head)
+        if not shared:
+            tables.put("tail", tail_part, tail)
+        return tally
+
+    def _steps(
+        self,
+        block: tuple[int, int],
+        pairs: Any,
+        rates: tuple[float, float],
+        head: Tensor,
+        tail: Tensor,
+    ) -> Tally:
+        """Train a block's pairs; ids become rows of the two parts."""
+        head_part, tail_part = block
+        parts = self._parts
+        if len(pairs) == 0:
+            return Tally(math.nan, 0)
         rows = parts.rows(tail_part)
         base = torch.tensor(
             [parts.bounds[head_part], parts.bounds[tail_part]], dtype=torch.int32
@@ -232,9 +292,6 @@ class Training:
                     **self._common(),
                 )
             )
-        tables.put("head", head_part, head)
-        if not shared:
-            tables.put("tail", tail_part, tail)
         return Tally(tallies[0].loss, sum(t.pairs for t in tallies))
 
     def _pool(self) -> dict[tuple[int, int], Any]:
@@ -273,7 +330,7 @@ class Training:
             for b, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
         }
 
-    def _release(self, total: int) -> None:
+    def _release(self) -> None:
         if self._plan.streamed and self._tables.folder is not None:
             for path in self._tables.folder.glob("pairs-*.bin"):
                 path.unlink()

@@ -1,5 +1,6 @@
 """Training runs: many seeds, run folders, exact resume, recipes."""
 
+from graphlab.tasks import embed as embed
 from graphlab.tasks import node as node
 from graphlab.tasks.callbacks import Callback as Callback
 from graphlab.tasks.callbacks import TensorBoard as TensorBoard
