@@ -70,8 +70,8 @@ def skipgram_train(
     walks of the call, from ``rate`` to ``rate_end``.
 
     Args:
-        head: [rows, width], float32, contiguous, changed in place; width a multiple of 16
-            (pad with zeros: they stay zeros).
+        head: [rows, width], float32 (on CUDA also bfloat16), contiguous, changed in place;
+            width a multiple of 16 (pad with zeros: they stay zeros).
         tail: The same; may be the same tensor as ``head``.
         walks: [W, n], int32 or int64: rows of the tables; -1 ends a walk.
         threshold: [rows of tail], int32, of ``alias_build``: the distribution P.
@@ -117,8 +117,10 @@ def skipgram_train(
         2
     """
     name = "skipgram_train"
+    check.tensor(name, "head", head)
+    dtypes = [torch.float32] + [torch.bfloat16] * (head.device.type == "cuda")
     for argument, table in (("head", head), ("tail", tail)):
-        check.tensor(name, argument, table, dtypes=(torch.float32,), ndim=2)
+        check.tensor(name, argument, table, dtypes=dtypes, ndim=2)
         if table.shape[1] % LANES or not table.shape[1] or not table.is_contiguous():
             requirement = f"be contiguous with rows of a multiple of {LANES} numbers"
             check.fail(ValueError, name, argument, requirement, list(table.shape))

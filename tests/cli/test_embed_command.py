@@ -82,7 +82,11 @@ def test_recipe(folder, capsys):
         ("embed run edges.txt --evaluate labels", 1, "`d` must have labels"),
         ("embed run ./sbm --shares 120", 2, "--shares must be between 0 and 100"),
         ("embed run --recipe none", 1, "`recipe` must be a YAML file or the name"),
-        ("embed run ./sbm --memory 20KiB --samples 100", 1, "`memory` must be at least"),
+        (
+            "embed run ./sbm --memory 20KiB --samples 100",
+            1,
+            "`memory` must be at least",
+        ),
         ("embed eval none.npy --data ./sbm", 1, "there is no file none.npy"),
         ("embed plot none.npy --out p.gif", 2, "--out must end in .png"),
     ],
