@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+import graphlab as gl
+
 
 def rmat(seed: int, *, quick: bool = False) -> tuple[Tensor, Tensor, int]:
     """R-MAT (a, b, c = 0.57, 0.19, 0.19), nodes relabelled at random.
@@ -16,6 +18,10 @@ def rmat(seed: int, *, quick: bool = False) -> tuple[Tensor, Tensor, int]:
         10,000,000 edges, or 10,000 and 100,000 where ``quick``.
     """
     num_nodes, num_edges = (10_000, 100_000) if quick else (1_000_000, 10_000_000)
+    return _rmat(seed, num_nodes, num_edges)
+
+
+def _rmat(seed: int, num_nodes: int, num_edges: int) -> tuple[Tensor, Tensor, int]:
     generator = torch.Generator().manual_seed(seed)
     row = torch.zeros(num_edges, dtype=torch.int64)
     col = torch.zeros(num_edges, dtype=torch.int64)
@@ -32,3 +38,16 @@ def cora_size(seed: int) -> tuple[Tensor, Tensor, int]:
     generator = torch.Generator().manual_seed(seed)
     pairs = torch.randint(2_708, (2, 10_556), generator=generator)
     return pairs[0], pairs[1], 2_708
+
+
+def youtube_size(seed: int, *, quick: bool = False) -> gl.Graph:
+    """R-MAT with the nodes and edges of GraphVite's Youtube, both directions stored.
+
+    1,138,499 nodes and 4,945,382 edges (10,000 and 40,000 where ``quick``); weights are
+    uniform in (0, 1), the same both ways.
+    """
+    nodes, edges = (10_000, 40_000) if quick else (1_138_499, 4_945_382)
+    row, col, nodes = _rmat(seed, nodes, edges)
+    weight = torch.rand(edges, generator=torch.Generator().manual_seed(seed))
+    both = torch.stack([torch.cat([row, col]), torch.cat([col, row])])
+    return gl.Graph(both, nodes, weight.repeat(2))

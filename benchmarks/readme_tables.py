@@ -158,8 +158,8 @@ def _scores(record: dict[str, Any]) -> tuple[str, ...]:
         record["metric"],
         str(len(record["seeds"])),
         show(record["test"]),
-        show(record["valid"]),
-        f"{100 * record['goal']:.1f}",
+        show(record["valid"]) if record["valid"] else "-",
+        f"{100 * record['goal']:.1f}" if record["goal"] else "-",
         ", ".join(controls),
     )
 

@@ -17,6 +17,7 @@ from graphlab.cli import (
     data,
     demo,
     doctor,
+    embed,
     output,
     plan,
     predict,
@@ -84,6 +85,7 @@ train.add_to(app)
 predict.add_to(app)
 tune.add_to(app)
 plan.add_to(app)
+embed.add_to(app)
 report.add_to(app)
 bench.add_to(app)
 doctor.add_to(app)

@@ -15,3 +15,7 @@ from graphlab.evaluate.scores import Difference as Difference
 from graphlab.evaluate.scores import Scores as Scores
 from graphlab.evaluate.stamp import Stamp as Stamp
 from graphlab.evaluate.stamp import StampMismatchError as StampMismatchError
+from graphlab.evaluate.vectors import classify as classify
+from graphlab.evaluate.vectors import link_auc as link_auc
+from graphlab.evaluate.vectors import pairs_without_edge as pairs_without_edge
+from graphlab.evaluate.vectors import split_edges as split_edges

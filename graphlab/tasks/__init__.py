@@ -1,6 +1,7 @@
 """Training runs: many seeds, run folders, exact resume, recipes."""
 
 from graphlab.tasks import cluster as cluster
+from graphlab.tasks import embed as embed
 from graphlab.tasks import node as node
 from graphlab.tasks.callbacks import Callback as Callback
 from graphlab.tasks.callbacks import TensorBoard as TensorBoard
