@@ -2,3 +2,5 @@
 
 from graphlab.graph.adjacency import Adjacency as Adjacency
 from graphlab.graph.graph import Graph as Graph
+from graphlab.graph.overlap import common_neighbors as common_neighbors
+from graphlab.graph.overlap import neighbor_rows as neighbor_rows
