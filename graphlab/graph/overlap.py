@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from graphlab import check, ops
-from graphlab.graph.adjacency import owners
+from graphlab.graph.adjacency import owners, sort_pairs
 from graphlab.graph.graph import Graph
 
 _CACHE: weakref.WeakKeyDictionary[Graph, tuple[Tensor, Tensor]]
@@ -21,16 +21,19 @@ def neighbor_rows(g: Graph) -> tuple[Tensor, Tensor]:
 
     Returns:
         ``ptr`` [N + 1], int64, and ``idx``: sources of the edges into each node. The graph's
-        own CSC where it holds no parallel edges.
+        own CSC where that ascends and holds no parallel edges.
     """
     if g not in _CACHE:
         ptr, idx, _ = g.csc()
         if len(idx) > 1:
-            repeats = idx[1:] == idx[:-1]
-            # The first entry of a row repeats none, whatever the row before ends with.
+            # The first entry of a row says nothing about the row before.
             starts = ptr[1:-1]
-            starts = starts[(starts > 0) & (starts < len(idx))]
-            repeats[starts - 1] = False
+            inner = torch.ones(len(idx) - 1, dtype=torch.bool)
+            inner[starts[(starts > 0) & (starts < len(idx))] - 1] = False
+            if bool(((idx[1:] < idx[:-1]) & inner).any()):
+                # A CSC keeps the order of the edge list, which need not ascend.
+                ptr, idx, _ = sort_pairs(owners(ptr, idx.dtype), idx, g.num_nodes)
+            repeats = (idx[1:] == idx[:-1]) & inner
             if bool(repeats.any()):
                 keep = torch.cat([repeats.new_ones(1), ~repeats])
                 degree = torch.bincount(owners(ptr)[keep], minlength=g.num_nodes)

@@ -44,3 +44,12 @@ def test_wrong_output_is_named():
     g = gl.Graph(torch.tensor([[0], [1]]))
     with pytest.raises(ValueError, match="`output` must be one of 'count', 'ids'"):
         gl.graph.common_neighbors(g, torch.tensor([[0], [1]]), output="all")
+
+
+def test_the_order_of_the_edge_list_does_not_matter():
+    # Directed, in no order, with parallel edges: the graph's own CSC does not ascend.
+    g = gl.Graph(torch.tensor([[3, 1, 2, 0, 1, 1, 0, 2], [4, 4, 4, 4, 4, 5, 5, 5]]), 6)
+    pair = torch.tensor([[4], [5]])
+    assert gl.graph.common_neighbors(g, pair).tolist() == [3]
+    ids = gl.graph.common_neighbors(g, pair, output="ids")[1]
+    assert ids.tolist() == [0, 1, 2]
