@@ -149,9 +149,9 @@ def load(
     elif isinstance(source, Mapping):
         tree = copy.deepcopy(dict(source))
     else:
-        tree = _read(source)
+        tree = read_tree(source)
     for text in overrides:
-        _override(tree, text)
+        override(tree, text)
     recipe = schema.build(Recipe, tree, "recipe")
     if "target" not in recipe.model:
         raise ConfigError("recipe: `model.target` must be given")
@@ -218,7 +218,12 @@ def run_recipe(
         )
 
 
-def _read(source: str | Path) -> Any:
+def read_tree(source: str | Path) -> Any:
+    """Read the keys of a YAML file, or of a recipe that graphlab brings.
+
+    Raises:
+        ConfigError: neither; or no YAML mapping.
+    """
     path = Path(source)
     if isinstance(source, str) and source in names():
         folder = importlib.resources.files("graphlab.tasks") / "recipes"
@@ -243,7 +248,7 @@ def _read(source: str | Path) -> Any:
     return tree
 
 
-def _override(tree: dict[str, Any], text: str) -> None:
+def override(tree: dict[str, Any], text: str) -> None:
     """Set one key of nested mappings; mappings that are missing on the way are made."""
     path, equals, value = text.partition("=")
     if not equals or not all(path.strip().split(".")):
