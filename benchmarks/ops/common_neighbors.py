@@ -27,6 +27,8 @@ SIZES = {
     "ppa-like": (576_289, 21_231_931, 0.62, 16_384, 64),
     "ddi-like": (4_267, 1_067_911, 0.35, 24_576, 224),
 }
+# Rounds: the peers take seconds a round where rows are long.
+REPEATS = {"collab-like": 9, "ppa-like": 3, "ddi-like": 5}
 QUICK = (2_000, 10_000, 0.5, 500, 16)
 
 
@@ -144,13 +146,13 @@ def cases(quick: bool) -> Iterable[Case]:
                     f"{what}, {name}, {kind} pairs",
                     lambda seed, n=name, k=kind, w=what: setup(n, k, w, quick, seed),
                     _facts(name, quick),
-                    repeats=9,
+                    repeats=REPEATS[name],
                 )
             yield Case(
                 f"strategy, {name}, {kind} pairs",
                 lambda seed, n=name, k=kind: strategies(n, k, quick, seed),
                 _facts(name, quick),
-                repeats=9,
+                repeats=REPEATS[name],
             )
 
 
