@@ -140,7 +140,7 @@ def _scores(record: dict[str, Any]) -> tuple[str, ...]:
         str(len(record["seeds"])),
         show(record["test"]),
         show(record["valid"]),
-        f"{100 * record['goal']:.1f}",
+        "-" if record["goal"] is None else f"{100 * record['goal']:.1f}",
         ", ".join(controls),
     )
 

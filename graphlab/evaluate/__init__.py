@@ -2,6 +2,7 @@
 
 from graphlab.evaluate import heuristics as heuristics
 from graphlab.evaluate.hard_negatives import hard_negatives as hard_negatives
+from graphlab.evaluate.hard_negatives import random_negatives as random_negatives
 from graphlab.evaluate.leakage import Leak as Leak
 from graphlab.evaluate.leakage import audit_links as audit_links
 from graphlab.evaluate.link import LinkEvaluator as LinkEvaluator

@@ -20,7 +20,7 @@ from graphlab.graph import Graph, neighbor_rows
 from graphlab.ops import rng
 
 Array = npt.NDArray[Any]
-_STREAM = 106
+_STREAM, _RANDOM = 106, 107
 # Endpoints that one task ranks.
 _TASK = 64
 
@@ -75,7 +75,7 @@ def hard_negatives(
         >>> ring = torch.arange(40)
         >>> g = Graph(torch.stack([ring, ring.roll(-1)])).to_undirected()
         >>> hard_negatives(g, torch.tensor([[0], [1]]), number=4)[0].tolist()[0]
-        [0, 2]
+        [0, 38]
     """
     name = "hard_negatives"
     check.positive(name, "number", number, least=2)
@@ -111,6 +111,79 @@ def hard_negatives(
             part = out[p, side * half : (side + 1) * half]
             part[:, side], part[:, 1 - side] = fixed, row
     return torch.from_numpy(out)
+
+
+def random_negatives(
+    g: Graph,
+    positives: Tensor,
+    *,
+    number: int = 500,
+    known: Tensor | None = None,
+    seed: int = 42,
+) -> Tensor:
+    """Draw each positive's own negatives uniformly, in the layout of :func:`hard_negatives`.
+
+    Half share the first node, half the second; left out are both nodes and the neighbours of
+    the shared one. Draws are independent, so a negative may come twice.
+
+    Args:
+        g, positives, number, known, seed: As for :func:`hard_negatives`.
+
+    Returns:
+        [P, number, 2], int64.
+
+    Raises:
+        ValueError: an odd number, or a node that is everybody's neighbour.
+
+    Example:
+        >>> ring = torch.arange(40)
+        >>> g = Graph(torch.stack([ring, ring.roll(-1)])).to_undirected()
+        >>> random_negatives(g, torch.tensor([[0], [1]]), number=4)[0, :2, 0].tolist()
+        [0, 0]
+    """
+    name = "random_negatives"
+    check.positive(name, "number", number, least=2)
+    if number % 2:
+        check.fail(ValueError, name, "number", "be even", number)
+    check.tensor(name, "positives", positives, dtypes=(torch.int64,), ndim=2)
+    check.ids_in_range(name, "positives", positives, g.num_nodes)
+    n, half = g.num_nodes, number // 2
+    barred = g.edge_index
+    if known is not None:
+        barred = torch.cat([barred, known, known.flip(0)], 1)
+    taken = (barred[0] * n + barred[1]).unique()
+    degree = torch.bincount(taken // n, minlength=n)
+    if bool((degree[positives.flatten()] >= n - 2).any()):
+        need = "leave each node of a positive a node to be paired with"
+        check.fail(ValueError, name, "positives", need, "a node joined to all others")
+    sides = []
+    for side in (0, 1):
+        fixed = positives[side].repeat_interleave(half)
+        other = positives[1 - side].repeat_interleave(half)
+        node = torch.full_like(fixed, -1)
+        missing = torch.arange(len(fixed))
+        attempt = 0
+        while len(missing):
+            # As many bits as pairs, so that a draw depends on its place alone.
+            bits = rng.bits(rng.key(seed, _RANDOM, side, attempt), len(fixed))
+            node[missing] = torch.from_numpy((bits % np.uint64(n)).astype(np.int64))[
+                missing
+            ]
+            key = fixed[missing] * n + node[missing]
+            at = torch.searchsorted(taken, key).clamp(max=max(len(taken) - 1, 0))
+            wrong = (node[missing] == fixed[missing]) | (
+                node[missing] == other[missing]
+            )
+            if len(taken):
+                wrong |= taken[at] == key
+            # The incomplete last repetition of the range, for draws without bias.
+            last = np.uint64(2**64 - 1) - np.uint64(2**64 % n)
+            wrong |= torch.from_numpy(bits > last)[missing]
+            missing = missing[wrong]
+            attempt += 1
+        both = (fixed, node) if side == 0 else (node, fixed)
+        sides.append(torch.stack(both, 1).view(-1, half, 2))
+    return torch.cat(sides, 1)
 
 
 class _Ranker:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -117,14 +116,7 @@ def cosine(x: Any, pairs: Tensor) -> Tensor:
         pairs: [2, B].
     """
     if isinstance(x, SparseColumn):
-        rows = x.to_scipy().astype(np.float64)
-        norm = np.sqrt(np.asarray(rows.multiply(rows).sum(1)).ravel())
-        left, right = pairs.numpy()
-        dot = np.asarray(rows[left].multiply(rows[right]).sum(1)).ravel()
-        size = norm[left] * norm[right]
-        return torch.from_numpy(
-            np.divide(dot, size, np.zeros_like(dot), where=size > 0)
-        )
+        return torch.from_numpy(_sparse_cosine(x, pairs))
     parts = []
     for part in pairs.split(_CHUNK, 1):
         a, b = (gather(x, ids).double().flatten(1) for ids in part)
@@ -166,6 +158,15 @@ def score(name: str, g: Graph, pairs: Tensor, x: Any = None) -> Tensor:
     return HEURISTICS[name](g, pairs)
 
 
+def _sparse_cosine(x: SparseColumn, pairs: Tensor) -> npt.NDArray[np.float64]:
+    rows = x.to_scipy().astype(np.float64)
+    norm = np.sqrt(np.asarray(rows.multiply(rows).sum(1)).ravel())
+    left, right = pairs.numpy()
+    dot = np.asarray(rows[left].multiply(rows[right]).sum(1)).ravel()
+    size = norm[left] * norm[right]
+    return np.divide(dot, size, np.zeros_like(dot), where=size > 0)
+
+
 def _degree(g: Graph) -> Tensor:
     return neighbor_rows(g)[0].diff().double()
 
@@ -179,10 +180,3 @@ def _pooled(
     weight = weigh(_degree(g))[:, None]
     rows = neighbor_rows(g)
     return ops.common_neighbors_pool(*rows, pairs, weight, exclude=exclude)[:, 0]
-
-
-def matrix(ptr: Tensor, idx: Tensor) -> sp.csr_matrix:
-    """Rows of ones as a scipy matrix."""
-    n = len(ptr) - 1
-    values: npt.NDArray[np.float64] = np.ones(len(idx))
-    return sp.csr_matrix((values, idx.numpy(), ptr.numpy()), (n, n))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -169,7 +169,7 @@ class LinkEvaluator:
         kept = neg if self._top is None else torch.cat([self._top.to(neg.dtype), neg])
         self._top = kept.topk(min(self._k, len(kept))).values
 
-    def _too_few(self, argument: str, need: str, got: int) -> None:
+    def _too_few(self, argument: str, need: str, got: int) -> NoReturn:
         check.fail(ValueError, "LinkEvaluator", argument, need, got)
 
 

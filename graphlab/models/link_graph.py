@@ -45,7 +45,7 @@ class LinkGraph:
             pairs: [2, M].
 
         Returns:
-            [at most 2 M], int64, each place once.
+            [at most 2 M], int64; a pair that comes twice has its places twice.
 
         Cost: one binary search in a row for each direction of each pair.
         """
@@ -62,7 +62,7 @@ class LinkGraph:
             low = torch.where(below, middle + 1, low)
             high = torch.where(below, high, torch.minimum(middle, high))
         found = (low < end) & (self.idx[low.clamp(max=last)] == wanted)
-        return low[found].unique()
+        return low[found]
 
     def kept(self, exclude: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         """Ones for all entries, zeros for excluded pairs; None where all are kept. [E]."""

@@ -13,7 +13,7 @@ import torch
 
 from graphlab import check, progress
 from graphlab.evaluate import Stamp, audit_links
-from graphlab.tasks import calling, interrupt, schema
+from graphlab.tasks import calling, interrupt, schema, source
 from graphlab.tasks.callbacks import Callback
 from graphlab.tasks.environment import environment
 from graphlab.tasks.link_result import LinkResult
@@ -35,6 +35,7 @@ def fit(
     model: calling.Factory,
     *,
     split: Split | None = None,
+    loader: source.Loader | None = None,
     seeds: Iterable[int] = range(10),
     run_dir: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
@@ -74,6 +75,11 @@ def fit(
             :func:`graphlab.models.link_model` makes graphlab's.
         split: Function of the data set and the seed that gives each seed its own split, such
             as :func:`graphlab.datasets.split_links_ncn`.
+        loader: Batches of pairs with the sampled graph around them, an iterable or a function
+            of the seed, such as :class:`graphlab.sample.LinkNeighborLoader` over the training
+            pairs with ``neg_sampling_ratio=1.0``; None: the whole graph at every step. Take
+            all neighbours in the first hop, or common ones are missed; the batch size and
+            the negatives are then the loader's. Scores are exact in any case.
         seeds: Each once.
         run_dir: Folder for config, metrics, checkpoints and result; continued where it holds
             a run of the same settings.
@@ -96,7 +102,7 @@ def fit(
         baselines: Names of heuristics scored on the same test pairs; ``auto``: all where the
             graph is small, else those of common neighbours; ``all``; ``none``.
         device: ``cpu``, ``cuda``, ...
-        memory: For NCNC's lists; see :class:`graphlab.models.NCNC`. Kept in the config.
+        memory: Bytes for NCNC's lists and inner scores, in place of its own ``memory``.
         read_test: False leaves the test pairs alone.
         checkpoint_seconds: Save after so many seconds, inside an epoch too.
         checkpoint_batches: Save after so many batches as well.
@@ -133,6 +139,7 @@ def fit(
         "task": "link",
         "dataset": _facts(first),
         "model": calling.describe(model),
+        "loader": None if loader is None else type(loader).__name__,
         "fit": settings.model_dump(mode="json"),
         "seeds": wanted,
         "shape": {
@@ -153,7 +160,9 @@ def fit(
             for seed in wanted:
                 finished = None if folder is None else folder.finished(seed)
                 if finished is None:
-                    job = data.job(seed, model, callbacks, folder, config, request)
+                    job = data.job(
+                        seed, model, loader, callbacks, folder, config, request
+                    )
                     training = LinkTraining(job, seed, 0, data.scorer(seed))
                     finished = training.train()
                     weights[seed] = training.best()
@@ -209,6 +218,7 @@ class _Splits:
         self,
         seed: int,
         model: calling.Factory,
+        loader: source.Loader | None,
         callbacks: Sequence[Callback],
         folder: RunFolder | None,
         config: dict[str, Any],
@@ -219,7 +229,7 @@ class _Splits:
         return Job(
             d=d,
             factory=model,
-            loader=None,
+            loader=loader,
             whole=(self._x, positives(d, "train"), scores),
             settings=self._settings,
             device=self._device,

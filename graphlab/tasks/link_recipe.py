@@ -42,6 +42,7 @@ PUBLISHED = (
     "ogbl-ddi",
 )
 HEADS = {"gae": "gae", "ncn": "ncn", "ncnc": "ncnc", "refined-gae": "hadamard"}
+OwnNegatives = Literal["hard", "random"]
 _FACTORY = "graphlab.models:link_model"
 
 
@@ -49,9 +50,9 @@ class LinkSplitRecipe(Strict):
     """How edges are split; ``given``: as the data set brings it.
 
     ``ncn``: 70/10/20 of NCN, a new one for each seed. ``random``: one split by
-    ``split_links``. ``heart``: HeaRT's files in ``folder``. With ``hard_negatives`` each
-    positive of validation and test gets so many of its own, by
-    :func:`graphlab.evaluate.hard_negatives`; the metric is then ``mrr``.
+    ``split_links``. ``heart``: HeaRT's files in ``folder``. With ``hard_negatives`` or
+    ``random_negatives`` each positive of validation and test gets so many of its own, by
+    the functions of these names in :mod:`graphlab.evaluate`; score them with ``mrr``.
     """
 
     kind: Literal["given", "ncn", "random", "heart"] = "given"
@@ -62,6 +63,16 @@ class LinkSplitRecipe(Strict):
     seed: int = Field(default=0, ge=0)
     folder: str | None = None
     hard_negatives: int | None = Field(default=None, ge=2)
+    random_negatives: int | None = Field(default=None, ge=2)
+
+    @property
+    def own(self) -> tuple[OwnNegatives, int] | None:
+        """Which negatives each positive gets of its own, and how many."""
+        if self.hard_negatives is not None:
+            return "hard", self.hard_negatives
+        if self.random_negatives is not None:
+            return "random", self.random_negatives
+        return None
 
 
 class LinkDataRecipe(Strict):
@@ -250,8 +261,8 @@ def dataset(chosen: LinkDataRecipe) -> Dataset:
         if split.folder is None:
             raise ConfigError("recipe: `data.split.folder` must be given for heart")
         d = datasets.read_heart(d, split.folder)
-    if split.kind != "ncn" and split.hard_negatives is not None:
-        d = with_hard_negatives(d, split.hard_negatives)
+    if split.kind != "ncn" and split.own is not None:
+        d = with_own_negatives(d, *split.own)
     return d
 
 
@@ -262,22 +273,26 @@ def splitter(chosen: LinkSplitRecipe) -> Split | None:
     split: Callable[[Dataset, int], Dataset] = functools.partial(
         datasets.split_links_ncn, exact=chosen.exact
     )
-    number = chosen.hard_negatives
-    if number is None:
+    own = chosen.own
+    if own is None:
         return split
-    return lambda d, seed: with_hard_negatives(split(d, seed), number)
+    return lambda d, seed: with_own_negatives(split(d, seed), *own)
 
 
-def with_hard_negatives(d: Dataset, number: int) -> Dataset:
-    """The data set with each positive's own hard negatives, of our generator."""
-    from graphlab.evaluate import hard_negatives
+def with_own_negatives(d: Dataset, kind: OwnNegatives, number: int) -> Dataset:
+    """The data set with each positive's own negatives, of our generators."""
+    from graphlab.evaluate import hard_negatives, random_negatives
 
     result = d.with_splits(d.splits)
     val, test = (d.edge_splits[split]["edge"] for split in ("val", "test"))
     result.edge_splits = {"train": d.edge_splits["train"]}
     for split, pos, known in (("val", val, None), ("test", test, val)):
-        own = hard_negatives(d.graph, pos, d.x, number=number, known=known)
+        if kind == "hard":
+            own = hard_negatives(d.graph, pos, d.x, number=number, known=known)
+        else:
+            own = random_negatives(d.graph, pos, number=number, known=known)
         result.edge_splits[split] = {"edge": pos, "edge_neg_own": own}
     name, bracket, rest = str(d.meta.get("link_split", "given")).partition("(")
-    result.meta["link_split"] = f"{name}, {number} hard negatives{bracket}{rest}"
+    named = f"{name}, {number} {kind} negatives{bracket}{rest}"
+    result.meta["link_split"] = named
     return result

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -129,17 +130,14 @@ class LinkScorer:
         """Test scores of the heuristics that the settings name."""
         if self._test is None:
             return {}
-        settings, block = self._settings, self._settings.eval_batch_size
-        return {
-            name: self._test.evaluate(
-                settings.metric,
-                lambda pairs, name=name: heuristics.score(
-                    name, self._test_graph, pairs, self._d.x
-                ),
-                block,
+        metric, block = self._settings.metric, self._settings.eval_batch_size
+        scores = {}
+        for name in self._names():
+            score = functools.partial(
+                heuristics.score, name, self._test_graph, x=self._d.x
             )
-            for name in self._names()
-        }
+            scores[name] = self._test.evaluate(metric, score, block)
+        return scores
 
     def _names(self) -> tuple[str, ...]:
         wanted = self._settings.baselines
@@ -213,7 +211,7 @@ def inputs(d: Dataset, device: torch.device) -> Any:
     return calling.as_float(x).to(device)
 
 
-def _missing(split: str, what: str, part: Any) -> Any:
+def _missing(split: str, what: str, part: Any) -> NoReturn:
     got = ", ".join(part) or "nothing"
     remedy = "make one with gl.datasets.split_links(d) or split_links_ncn(d)"
     need = f"have {what} in its {split} link split"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from graphlab import check, sizes
 from graphlab.graph import Graph
 from graphlab.models.link_model import LinkModel
+from graphlab.models.ncn import NCNC
 from graphlab.ops import rng
 from graphlab.sample.negative import NonEdges, bounded
-from graphlab.tasks import calling
+from graphlab.tasks import calling, source
 from graphlab.tasks.training import Training
 
 # Names of streams beside those of weights (-1) and batches (epoch, batch).
@@ -80,6 +82,43 @@ class PairBatches:
         """Nothing to let go of."""
 
 
+class LoaderPairs(source.Batches):
+    """Batches of a link loader: pairs with labels, and the sampled graph around them.
+
+    Args:
+        loader: Iterable of batches with PyG's ``x``, ``edge_index``, ``edge_label_index``
+            and ``edge_label``.
+        device: Where the model is.
+        owned: Whether the loader was made for this seed, and is closed with it.
+    """
+
+    def __init__(self, loader: Any, device: torch.device, *, owned: bool) -> None:
+        self._loader, self._device, self._owned = loader, device, owned
+        try:
+            self.length: int | None = len(loader)
+        except TypeError:
+            self.length = None
+
+    def _require_training_nodes(self, batch: Any) -> None:
+        """Here: require pairs with labels."""
+        for field in ("edge_label_index", "edge_label"):
+            if getattr(batch, field, None) is None:
+                remedy = "use LinkNeighborLoader(..., neg_sampling_ratio=1.0)"
+                need = f"give batches with `{field}`"
+                got = "one without"
+                check.fail(ValueError, "link.fit", "loader", need, got, remedy)
+
+
+def sampled_inputs(batch: Any) -> tuple[Any, Graph, Tensor, Tensor]:
+    """Features, undirected sampled graph, positives and negatives of a loader's batch."""
+    edges = batch.edge_index.cpu()
+    graph = Graph(edges, int(batch.num_nodes)).to_undirected()
+    is_link = batch.edge_label > 0
+    pairs = batch.edge_label_index
+    x = None if getattr(batch, "x", None) is None else calling.as_float(batch.x)
+    return x, graph, pairs[:, is_link], pairs[:, ~is_link]
+
+
 class LinkTraining(Training):
     """One seed of :func:`graphlab.tasks.link.fit`.
 
@@ -89,8 +128,11 @@ class LinkTraining(Training):
     _function = "link.fit"
 
     def _make_model(self) -> nn.Module:
-        d = self._job.d
-        return calling.make("link.fit", self._job.factory, d.num_features, d.num_nodes)
+        d, memory = self._job.d, self._settings.memory
+        made = calling.make("link.fit", self._job.factory, d.num_features, d.num_nodes)
+        if memory is not None and isinstance(getattr(made, "head", None), NCNC):
+            made.head.memory = sizes.parse(memory)
+        return made
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
         settings = self._settings
@@ -107,9 +149,13 @@ class LinkTraining(Training):
             groups, lr=settings.lr, weight_decay=settings.weight_decay
         )
 
-    def _make_source(self, run: int) -> PairBatches:
+    def _make_source(self, run: int) -> Any:
         self._x, pos, self._heuristics = self._job.whole
-        settings = self._settings
+        settings, loader = self._settings, self._job.loader
+        if loader is not None:
+            owned = not isinstance(loader, Iterable)
+            made = loader(self._seed) if owned and callable(loader) else loader
+            return LoaderPairs(made, self._job.device, owned=owned)
         return PairBatches(
             self._job.d.graph,
             pos,
@@ -121,14 +167,16 @@ class LinkTraining(Training):
 
     def _loss(self, batch: Any) -> tuple[Tensor, int]:
         """-log sigma(s) of positives, -log sigma(-s) of negatives; means, added."""
-        pos, neg = batch
-        exclude = pos if self._settings.exclude_batch else None
+        if isinstance(batch, tuple):
+            x, graph, (pos, neg) = self._x, self._job.d.graph, batch
+        else:
+            x, graph, pos, neg = sampled_inputs(batch)
         count = pos.shape[1]
         pairs = torch.cat([pos, neg], 1)
-        if exclude is None:
-            logits = self.model(self._x, self._job.d.graph, pairs)
+        if self._settings.exclude_batch:
+            logits = self.model(x, graph, pairs, exclude=pos.contiguous())
         else:
-            logits = self.model(self._x, self._job.d.graph, pairs, exclude=exclude)
+            logits = self.model(x, graph, pairs)
         of_pos = -functional.logsigmoid(logits[:count]).mean()
         of_neg = -functional.logsigmoid(-logits[count:]).mean()
         return of_pos + of_neg, count

@@ -21,3 +21,13 @@ def test_op_benchmark_runs_and_contenders_agree(name):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{name}\ncase")
     assert "graphlab" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_step_equals_the_releases_formulation():
+    command = [sys.executable, "-m", "benchmarks.models.link_epoch", "--quick"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ncnc step" in done.stdout

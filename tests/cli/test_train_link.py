@@ -82,6 +82,11 @@ def test_hard_negatives_and_a_recipe_file(place, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["metric"] == "mrr"
     assert "10 hard negatives" in found["stamp"]["split"]
+    arguments = ["--recipe", "mine.yaml", "--set", "data.split.hard_negatives=null"]
+    arguments += ["--set", "data.split.random_negatives=10", "--json"]
+    assert main(["train", "link", *arguments]) == 0
+    other = json.loads(capsys.readouterr().out)
+    assert "10 random negatives" in other["stamp"]["split"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import graphlab as gl
-from graphlab.evaluate import audit_links, hard_negatives
+from graphlab.evaluate import audit_links, hard_negatives, random_negatives
 from graphlab.evaluate.heuristics import resource_allocation
 
 
@@ -108,3 +108,25 @@ def test_second_sight_changes_nothing():
     twice = hard_negatives(d.graph, torch.cat([pos, pos], 1), d.x, number=10)
     assert np.array_equal(twice[:8].numpy(), once.numpy())
     assert torch.equal(twice[8:], once)
+
+
+def test_random_negatives_are_uniform_over_what_is_allowed():
+    d = split()
+    pos = d.edge_splits["test"]["edge"][:, :1]
+    known = d.edge_splits["val"]["edge"]
+    number = 40_000
+    out = random_negatives(d.graph, pos, number=number, known=known)
+    assert torch.equal(out, random_negatives(d.graph, pos, number=number, known=known))
+    keys = torch.cat([d.graph.edge_index, known, known.flip(0)], 1)
+    for side in (0, 1):
+        fixed, other = int(pos[side, 0]), int(pos[1 - side, 0])
+        part = out[0, side * number // 2 : (side + 1) * number // 2]
+        assert (part[:, side] == fixed).all()
+        barred = {*keys[1][keys[0] == fixed].tolist(), fixed, other}
+        count = torch.bincount(part[:, 1 - side], minlength=d.num_nodes).double()
+        allowed = torch.tensor([v not in barred for v in range(d.num_nodes)])
+        assert (count[~allowed] == 0).all()
+        mean = number / 2 / int(allowed.sum())
+        # Chi-square over about 110 cells: mean 110, deviation 15; beyond 240 by chance in
+        # less than one run in 10^10.
+        assert ((count[allowed] - mean) ** 2 / mean).sum() < 240

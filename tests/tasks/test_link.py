@@ -244,3 +244,40 @@ def test_the_config_is_kept(data, tmp_path):
     assert config["model"]["head"] == "ncn"
     events = (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(e)["event"] for e in events] == ["epoch"] * 3 + ["run", "done"]
+
+
+def test_link_loaders_train_too(data):
+    d = SPLIT(data, 0)
+    pos = d.edge_splits["train"]["edge"]
+
+    def loader(seed):
+        return gl.sample.LinkNeighborLoader(
+            d, [-1, -1], pos, batch_size=100, neg_sampling_ratio=1.0, seed=seed
+        )
+
+    result = link.fit(d, model("ncnc"), loader=loader, seeds=[0], **FAST)
+    again = link.fit(d, model("ncnc"), loader=loader, seeds=[0], **FAST)
+    assert result.test.values == again.test.values
+    assert result.config["loader"] == "function"
+    bare = gl.sample.LinkNeighborLoader(d, [-1], pos, batch_size=100)
+    with pytest.raises(
+        ValueError, match=r"give batches with `edge_label`, got one with"
+    ):
+        link.fit(d, model(), loader=bare, seeds=[0], **FAST)
+
+
+def test_a_sampled_batch_with_all_neighbours_is_the_whole_graph(data):
+    from graphlab.tasks.link_training import sampled_inputs
+
+    d = SPLIT(data, 0)
+    pos = d.edge_splits["train"]["edge"]
+    loader = gl.sample.LinkNeighborLoader(
+        d, [-1, -1, -1, -1], pos, batch_size=60, neg_sampling_ratio=1.0, shuffle=False
+    )
+    batch = next(iter(loader))
+    x, graph, some, none = sampled_inputs(batch)
+    made = model("ncnc", num_layers=1)(8, 150).eval()
+    local = made(x, graph, torch.cat([some, none], 1), exclude=some.contiguous())
+    pairs = batch.n_id[torch.cat([some, none], 1)]
+    whole = made(d.x, d.graph, pairs, exclude=batch.n_id[some])
+    torch.testing.assert_close(local, whole, atol=1e-5, rtol=1e-4)
