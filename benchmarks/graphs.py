@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 import graphlab as gl
+from graphlab import ops
 
 
 def rmat(seed: int, *, quick: bool = False) -> tuple[Tensor, Tensor, int]:
@@ -51,3 +52,31 @@ def youtube_size(seed: int, *, quick: bool = False) -> gl.Graph:
     weight = torch.rand(edges, generator=torch.Generator().manual_seed(seed))
     both = torch.stack([torch.cat([row, col]), torch.cat([col, row])])
     return gl.Graph(both, nodes, weight.repeat(2))
+
+
+def chung_lu(
+    num_nodes: int, num_edges: int, decay: float, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """An undirected graph whose ends are drawn by weights ``(rank + 10) ** -decay``.
+
+    Returns:
+        ``ptr`` and ``idx`` of its rows, ascending, both directions, each neighbour once;
+        nodes are numbered at random. Repeated draws and loops are left out.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weight = (torch.arange(num_nodes, dtype=torch.float64) + 10) ** -decay
+    ends = weight.cumsum(0) / weight.sum()
+    order = torch.randperm(num_nodes, generator=generator)
+    draw = torch.rand(2, num_edges, dtype=torch.float64, generator=generator)
+    source, target = order[torch.searchsorted(ends, draw).clamp_(max=num_nodes - 1)]
+    key = torch.minimum(source, target) * num_nodes + torch.maximum(source, target)
+    key = key[source != target].unique()
+    low, high = key // num_nodes, key % num_nodes
+    by_col, row, _ = ops.csr_build(
+        torch.cat([high, low]), torch.cat([low, high]), num_nodes, num_nodes
+    )
+    col = torch.repeat_interleave(
+        torch.arange(num_nodes, dtype=row.dtype), by_col.diff()
+    )
+    ptr, idx, _ = ops.csr_build(row, col, num_nodes, num_nodes)
+    return ptr, idx

@@ -2,6 +2,11 @@
 
 from graphlab.ops.alias import AliasTables as AliasTables
 from graphlab.ops.alias import alias_build as alias_build
+from graphlab.ops.common_neighbors import NeighborSets as NeighborSets
+from graphlab.ops.common_neighbors import common_neighbors as common_neighbors
+from graphlab.ops.common_neighbors import common_neighbors_ids as common_neighbors_ids
+from graphlab.ops.common_neighbors import common_neighbors_pool as common_neighbors_pool
+from graphlab.ops.common_neighbors import common_neighbors_sets as common_neighbors_sets
 from graphlab.ops.crc import crc32c as crc32c
 from graphlab.ops.csr import csr_build as csr_build
 from graphlab.ops.csr import csr_transpose as csr_transpose

@@ -195,3 +195,28 @@ def test_skipgram_train_of_one_walk(dtype):
     torch.testing.assert_close(h.float().cpu(), head, atol=tolerance, rtol=0)
     torch.testing.assert_close(t.float().cpu(), tail, atol=tolerance, rtol=0)
     assert found.pairs == expected.pairs
+
+
+@pytest.mark.parametrize("excluding", [False, True])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_common_neighbors(excluding, dtype):
+    generator = torch.Generator().manual_seed(2)
+    edges = torch.randint(300, (2, 4000), generator=generator)
+    both = torch.cat([edges, edges.flip(0)], 1).unique(dim=1)
+    ptr, idx, _ = ops.csr_build(*both, 300, 300)
+    idx, pairs = idx.to(dtype), torch.randint(300, (2, 900), generator=generator)
+    exclude = edges[:, :500].contiguous() if excluding else None
+    there = None if exclude is None else exclude.cuda()
+    graph = (ptr.cuda(), idx.cuda(), pairs.cuda())
+    expected = ops.common_neighbors_sets(ptr, idx, pairs, exclude=exclude)
+    found = ops.common_neighbors_sets(*graph, exclude=there)
+    assert all(torch.equal(a.cpu(), b) for a, b in zip(found, expected, strict=True))
+    counts = ops.common_neighbors(*graph, exclude=there)
+    assert torch.equal(counts.cpu(), expected.ptr.diff())
+    x = torch.randn(300, 70, dtype=torch.float64, requires_grad=True)
+    y = x.detach().cuda().requires_grad_()
+    out = ops.common_neighbors_pool(ptr, idx, pairs, x, exclude=exclude)
+    there_out = ops.common_neighbors_pool(*graph, y, exclude=there)
+    torch.testing.assert_close(there_out.cpu(), out)
+    out.sum().backward(), there_out.sum().backward()
+    torch.testing.assert_close(y.grad.cpu(), x.grad)
