@@ -9,8 +9,13 @@ import graphlab as gl
 from graphlab import ops
 
 
-def rmat(seed: int, *, quick: bool = False) -> tuple[Tensor, Tensor, int]:
-    """R-MAT (a, b, c = 0.57, 0.19, 0.19), nodes relabelled at random.
+def rmat(
+    seed: int,
+    *,
+    quick: bool = False,
+    shape: tuple[float, float, float] = (0.57, 0.19, 0.19),
+) -> tuple[Tensor, Tensor, int]:
+    """R-MAT with quadrants a, b, c of ``shape``, nodes relabelled at random.
 
     Without relabelling, hubs have neighbouring ids and caches see an easier graph.
 
@@ -19,17 +24,23 @@ def rmat(seed: int, *, quick: bool = False) -> tuple[Tensor, Tensor, int]:
         10,000,000 edges, or 10,000 and 100,000 where ``quick``.
     """
     num_nodes, num_edges = (10_000, 100_000) if quick else (1_000_000, 10_000_000)
-    return _rmat(seed, num_nodes, num_edges)
+    return _rmat(seed, num_nodes, num_edges, shape)
 
 
-def _rmat(seed: int, num_nodes: int, num_edges: int) -> tuple[Tensor, Tensor, int]:
+def _rmat(
+    seed: int,
+    num_nodes: int,
+    num_edges: int,
+    shape: tuple[float, float, float] = (0.57, 0.19, 0.19),
+) -> tuple[Tensor, Tensor, int]:
+    a, b, c = shape
     generator = torch.Generator().manual_seed(seed)
     row = torch.zeros(num_edges, dtype=torch.int64)
     col = torch.zeros(num_edges, dtype=torch.int64)
     for _ in range((num_nodes - 1).bit_length()):
         draw = torch.rand(num_edges, generator=generator)
-        row.mul_(2).add_(draw >= 0.76)
-        col.mul_(2).add_(((draw >= 0.57) & (draw < 0.76)) | (draw >= 0.95))
+        row.mul_(2).add_(draw >= a + b)
+        col.mul_(2).add_(((draw >= a) & (draw < a + b)) | (draw >= a + b + c))
     order = torch.randperm(num_nodes, generator=generator)
     return order[row % num_nodes], order[col % num_nodes], num_nodes
 
