@@ -8,7 +8,7 @@ from pathlib import Path
 import graphlab as gl
 
 
-def arguments(text: str, **defaults: int | float) -> argparse.Namespace:
+def arguments(text: str, **defaults: int | float | str) -> argparse.Namespace:
     """Parse ``--root --runs --out`` and one option for each default."""
     parser = argparse.ArgumentParser(description=text)
     parser.add_argument(
@@ -32,7 +32,7 @@ def arguments(text: str, **defaults: int | float) -> argparse.Namespace:
     return chosen
 
 
-def finish(result: gl.tasks.node.Result, args: argparse.Namespace, method: str) -> None:
+def finish(result: gl.tasks.Result, args: argparse.Namespace, method: str) -> None:
     """Write the page and the sheet beside the run, and print the sheet."""
     folder = Path(result.run_dir)
     gl.report.html(result, folder / "report.html")

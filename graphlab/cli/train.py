@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphlab.cli import output, train_cluster
+from graphlab.cli import output, train_cluster, train_link
 
 if TYPE_CHECKING:
     from graphlab.tasks.recipe import Recipe
@@ -28,6 +28,7 @@ _SAMPLED_EPOCHS = 5
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     _app.command()(train_cluster.cluster)
+    _app.command()(train_link.link)
     app.add_typer(_app, name="train")
 
 
@@ -118,13 +119,13 @@ def node(
         tree = _recipe(data, model, recipe, root)
         _fill(tree, runs, epochs, loader, from_disk)
         chosen = recipes.load(tree, settings or [])
-        folder = run_dir or _free_folder(chosen)
+        folder = run_dir or _folder_of(chosen)
     output.resume_with(
         shlex.join(["graphlab", "train", "node", "--resume", "--run-dir", str(folder)])
     )
     progress.say(_announce(chosen, folder))
     result = recipes.run_recipe(chosen, run_dir=folder)
-    _finish(result, as_json)
+    finish(result, as_json)
 
 
 def _fanout(text: str | None) -> list[int] | None:
@@ -219,12 +220,16 @@ def _of_run(run_dir: Path | None) -> Recipe:
     return recipes.load(found)
 
 
-def _free_folder(recipe: Recipe) -> Path:
-    """``runs/<data>-<model>[-disk]``, numbered where a run of other settings has the name."""
+def _folder_of(recipe: Recipe) -> Path:
+    """``runs/<data>-<model>[-disk]``."""
     target = str(recipe.model["target"]).rpartition(":")[2].rpartition(".")[2].lower()
     disk = "-disk" if recipe.loader is not None and recipe.loader.from_disk else ""
     stem = f"{Path(recipe.data.name).name}-{target}{disk}"
-    wanted = recipe.model_dump(mode="json")
+    return free_folder(stem, recipe.model_dump(mode="json"))
+
+
+def free_folder(stem: str, wanted: dict[str, Any]) -> Path:
+    """``runs/<stem>``, numbered where a run of another recipe has the name."""
     number = 1
     while True:
         folder = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
@@ -250,7 +255,7 @@ def _announce(recipe: Recipe, folder: Path) -> str:
     )
 
 
-def _finish(result: Any, as_json: bool) -> None:
+def finish(result: Any, as_json: bool) -> None:
     """Write the page; print the object, or tables and the page's path."""
     from graphlab import sizes
     from graphlab.report import html, load, tables

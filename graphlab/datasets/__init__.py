@@ -9,6 +9,11 @@ from graphlab.datasets.dataset import Dataset as Dataset
 from graphlab.datasets.foreign import as_dataset as as_dataset
 from graphlab.datasets.generate import generate as generate
 from graphlab.datasets.info import info as info
+from graphlab.datasets.link_splits import read_heart as read_heart
+from graphlab.datasets.link_splits import split_links_ncn as split_links_ncn
+from graphlab.datasets.link_splits import (
+    split_links_temporal as split_links_temporal,
+)
 from graphlab.datasets.load import find as find
 from graphlab.datasets.load import list_datasets as list_datasets
 from graphlab.datasets.load import load as load

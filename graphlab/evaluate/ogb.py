@@ -1,4 +1,4 @@
-"""OGB's evaluators for node tasks: the same numbers to the bit, with guards in front."""
+"""OGB's evaluators for node and link tasks: the same numbers to the bit, behind guards."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from graphlab import check
+from graphlab.evaluate.link import LinkEvaluator, ranks
 
 # name -> (metric, number of tasks): table of OGB 1.3.6 (ogb/nodeproppred/master.csv).
 _NODE = {
@@ -18,6 +20,16 @@ _NODE = {
     "ogbn-papers100M": ("acc", 1),
     "ogbn-products": ("acc", 1),
     "ogbn-proteins": ("rocauc", 112),
+}
+# name -> metric: table of OGB 1.3.6 (ogb/linkproppred/master.csv).
+_LINK = {
+    "ogbl-biokg": "mrr",
+    "ogbl-citation2": "mrr",
+    "ogbl-collab": "hits@50",
+    "ogbl-ddi": "hits@20",
+    "ogbl-ppa": "hits@100",
+    "ogbl-vessel": "rocauc",
+    "ogbl-wikikg2": "mrr",
 }
 
 
@@ -98,15 +110,67 @@ class OgbNodeEvaluator:
         return value
 
 
-def ogb(name: str) -> OgbNodeEvaluator:
+@dataclasses.dataclass(frozen=True)
+class OgbLinkEvaluator:
+    """The official score of an ogbl data set.
+
+    ``hits@K``: share of positives above the K-th best of the shared negatives. ``mrr``: one
+    over the rank of each positive among its own negatives. ``rocauc``: area under the curve.
+
+    Args:
+        name: Name of the data set.
+        metric: ``hits@K``, ``mrr`` or ``rocauc``.
+
+    Source: snap-stanford/ogb 1.3.6, ogb/linkproppred/evaluate.py; equal to the bit on what
+        both accept. Guards of :class:`~graphlab.evaluate.LinkEvaluator` come first.
+    """
+
+    name: str
+    metric: str
+
+    @property
+    def eval_metric(self) -> str:
+        """The metric, as OGB's evaluator names it."""
+        return self.metric
+
+    def eval(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Score ``{"y_pred_pos": [P], "y_pred_neg": [Q] or [P, Q]}``.
+
+        Args:
+            inputs: Tensors or arrays.
+
+        Returns:
+            ``{"hits@K": share}``, ``{"rocauc": area}``, or for ``mrr`` the lists, one number
+            for each positive, that OGB returns: ``mrr_list``, ``hits@1_list``,
+            ``hits@3_list``, ``hits@10_list``; take their means.
+
+        Raises:
+            KeyError: a key is missing.
+            TypeError, ValueError: as :class:`~graphlab.evaluate.LinkEvaluator`.
+        """
+        for key in ("y_pred_pos", "y_pred_neg"):
+            if key not in inputs:
+                raise KeyError(
+                    f"{self.name}: `inputs` must hold 'y_pred_pos' and 'y_pred_neg'"
+                )
+        pos, neg = inputs["y_pred_pos"], inputs["y_pred_neg"]
+        name = "auc" if self.metric == "rocauc" else self.metric
+        score = LinkEvaluator(name).score(pos, neg)
+        if self.metric != "mrr":
+            return {self.metric: score}
+        rank = ranks(torch.as_tensor(pos), torch.as_tensor(neg))
+        hits = {f"hits@{k}_list": (rank <= k).to(torch.float) for k in (1, 3, 10)}
+        return {**hits, "mrr_list": 1.0 / rank.to(torch.float)}
+
+
+def ogb(name: str) -> OgbNodeEvaluator | OgbLinkEvaluator:
     """Return the evaluator of an OGB data set.
 
     Args:
-        name: ``ogbn-arxiv``, ``ogbn-products``, ``ogbn-papers100M``, ``ogbn-mag`` or
-            ``ogbn-proteins``.
+        name: Such as ``ogbn-arxiv`` or ``ogbl-ddi``.
 
     Raises:
-        NotImplementedError: a link or graph set of OGB, which graphlab cannot score yet.
+        NotImplementedError: a graph set of OGB, which graphlab cannot score.
         ValueError: not a name of OGB.
 
     Example:
@@ -116,12 +180,14 @@ def ogb(name: str) -> OgbNodeEvaluator:
     """
     if name in _NODE:
         return OgbNodeEvaluator(name, *_NODE[name])
-    if isinstance(name, str) and name.startswith(("ogbl-", "ogbg-", "ogblsc-")):
+    if name in _LINK:
+        return OgbLinkEvaluator(name, _LINK[name])
+    known = ", ".join((*_NODE, *_LINK))
+    if isinstance(name, str) and name.startswith(("ogbg-", "ogblsc-")):
         raise NotImplementedError(
-            f"ogb: {name} has no evaluator in this version of graphlab; "
-            f"there are {', '.join(_NODE)}"
+            f"ogb: {name} has no evaluator in this version of graphlab; there are {known}"
         )
-    check.fail(ValueError, "ogb", "name", f"be one of {', '.join(_NODE)}", repr(name))
+    check.fail(ValueError, "ogb", "name", f"be one of {known}", repr(name))
 
 
 def _accuracy(name: str, y_true: npt.NDArray[Any], y_pred: npt.NDArray[Any]) -> float:

@@ -7,6 +7,14 @@ from graphlab.models.gnn import GCNII as GCNII
 from graphlab.models.gnn import MLP as MLP
 from graphlab.models.gnn import SAGE as SAGE
 from graphlab.models.inference import layerwise as layerwise
+from graphlab.models.link_encoder import LinkEncoder as LinkEncoder
+from graphlab.models.link_model import LinkModel as LinkModel
+from graphlab.models.link_model import link_model as link_model
+from graphlab.models.link_presets import link_preset as link_preset
+from graphlab.models.ncn import GAE as GAE
+from graphlab.models.ncn import NCN as NCN
+from graphlab.models.ncn import NCNC as NCNC
 from graphlab.models.pamc import PamCLoss as PamCLoss
 from graphlab.models.pamc_cgc import PamCGC as PamCGC
 from graphlab.models.presets import PUBLIC_SPLIT as PUBLIC_SPLIT
+from graphlab.models.refined_gae import HadamardMLP as HadamardMLP

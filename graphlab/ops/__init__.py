@@ -2,6 +2,11 @@
 
 from graphlab.ops.alias import AliasTables as AliasTables
 from graphlab.ops.alias import alias_build as alias_build
+from graphlab.ops.common_neighbors import NeighborSets as NeighborSets
+from graphlab.ops.common_neighbors import common_neighbors as common_neighbors
+from graphlab.ops.common_neighbors import common_neighbors_ids as common_neighbors_ids
+from graphlab.ops.common_neighbors import common_neighbors_pool as common_neighbors_pool
+from graphlab.ops.common_neighbors import common_neighbors_sets as common_neighbors_sets
 from graphlab.ops.crc import crc32c as crc32c
 from graphlab.ops.csr import csr_build as csr_build
 from graphlab.ops.csr import csr_transpose as csr_transpose
@@ -13,5 +18,9 @@ from graphlab.ops.sample import neighbor_sample as neighbor_sample
 from graphlab.ops.sddmm_exp_sum import sddmm_exp_sum as sddmm_exp_sum
 from graphlab.ops.segment import segment_reduce as segment_reduce
 from graphlab.ops.segment import segment_softmax as segment_softmax
+from graphlab.ops.skipgram import skipgram_train as skipgram_train
 from graphlab.ops.spgemm_topk import spgemm_topk as spgemm_topk
 from graphlab.ops.spmm import spmm as spmm
+from graphlab.ops.walk import negative_sample as negative_sample
+from graphlab.ops.walk import random_walk as random_walk
+from graphlab.ops.walk import walk_slots as walk_slots

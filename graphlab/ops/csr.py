@@ -17,10 +17,19 @@ declare(
     fake=lambda row, col, num_rows, num_cols: (
         row.new_empty(num_rows + 1, dtype=torch.int64),
         col.new_empty(col.shape, dtype=index_dtype(num_cols)),
-        row.new_empty(row.shape, dtype=index_dtype(row.shape[0])),
+        row.new_empty(row.shape, dtype=_traced_index_dtype(row.shape[0])),
     ),
     twin_on_cuda=True,
 )
+
+
+def _traced_index_dtype(edges: int | torch.SymInt) -> torch.dtype:
+    """As ``index_dtype``; a number of edges that only the data tell is taken to be small."""
+    if isinstance(edges, torch.SymInt):
+        from torch.fx.experimental.symbolic_shapes import guard_or_true
+
+        return torch.int32 if guard_or_true(edges < 2**31) else torch.int64
+    return index_dtype(edges)
 
 
 def csr_build(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphlab import check
-from graphlab.ops.registry import declare
+from graphlab.ops.registry import declare, without_autograd
 from graphlab.ops.twins.segment import owners
 
 declare(
@@ -82,7 +82,7 @@ def spmm(
     matrix = x[:, None] if flat else x
     check.tensor(name, "x", matrix, dtypes=check.FLOAT_DTYPES, ndim=2)
     check.tensor(name, "idx", idx, dtypes=check.INDEX_DTYPES, ndim=1)
-    check.offsets(name, "ptr", ptr, end=idx.shape[0])
+    check.offsets(name, "ptr", ptr, end=None, values=False)
     check.same_device(name, ("x", x), ptr=ptr, idx=idx)
     check.one_of(name, "reduce", reduce, ("sum", "mean"))
     if weight is not None:
@@ -97,11 +97,13 @@ def spmm(
     if matrix.stride(1) != 1 and matrix.shape[1] > 1:
         matrix = matrix.contiguous()
     try:
-        out = torch.ops.graphlab.spmm(
-            ptr, idx, weight, matrix, reduce, *(transpose or (None, None, None))
-        )
+        with without_autograd(matrix, weight):
+            out = torch.ops.graphlab.spmm.default(
+                ptr, idx, weight, matrix, reduce, *(transpose or (None, None, None))
+            )
     except (RuntimeError, IndexError):
-        # The kernel meets wrong ids as it adds; only then do they cost a pass here.
+        # The kernel meets what is wrong as it adds; only then does it cost a pass here.
+        check.offsets(name, "ptr", ptr, end=idx.shape[0])
         check.ids_in_range(name, "idx", idx, x.shape[0])
         raise
     return out[:, 0] if flat else out

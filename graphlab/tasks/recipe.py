@@ -149,7 +149,7 @@ def load(
     elif isinstance(source, Mapping):
         tree = copy.deepcopy(dict(source))
     else:
-        tree = _read(source)
+        tree = read_tree(source)
     for text in overrides:
         override(tree, text)
     recipe = schema.build(Recipe, tree, "recipe")
@@ -218,7 +218,12 @@ def run_recipe(
         )
 
 
-def _read(source: str | Path) -> Any:
+def read_tree(source: str | Path) -> Any:
+    """Read the keys of a YAML file, or of a recipe that graphlab brings.
+
+    Raises:
+        ConfigError: neither; or no YAML mapping.
+    """
     path = Path(source)
     if isinstance(source, str) and source in names():
         folder = importlib.resources.files("graphlab.tasks") / "recipes"

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -166,7 +166,7 @@ class Result:
         return path
 
     @classmethod
-    def load(cls, path: str | Path, *, model: calling.Factory | None = None) -> Result:
+    def load(cls, path: str | Path, *, model: calling.Factory | None = None) -> Self:
         """Read a run folder, or what :meth:`save` wrote.
 
         Args:
@@ -196,8 +196,9 @@ class Result:
                     "run the same command again to finish it",
                 )
             runs.append(read_json(state))
-        result = assemble(runs, config, path, factory=model or _factory(config))
-        return result
+        factory = model or _factory(config)
+        loaded: Self = assemble(runs, config, path, factory, kind=cls)
+        return loaded
 
     @property
     def is_multi_label(self) -> bool:
@@ -211,7 +212,8 @@ def assemble(
     run_dir: Path | None,
     factory: calling.Factory | None,
     weights: dict[int, dict[str, Tensor]] | None = None,
-) -> Result:
+    kind: type[Result] | None = None,
+) -> Any:
     """Put the outcomes of finished seeds together."""
     # A folder may hold seeds that other commits trained.
     commits = dict.fromkeys(commit for run in runs for commit in run["commits"])
@@ -229,7 +231,7 @@ def assemble(
             before = loader.get(key, 0)
             loader[key] = max(before, value) if level else before + value
     names = runs[0]["baselines"] if tested else {}
-    return Result(
+    return (kind or Result)(
         metric=stamp.metric,
         valid=scores([run["valid"] for run in runs]),
         test=scores([run["test"] for run in runs]) if tested else None,

@@ -24,7 +24,7 @@ from graphlab.ops import rng
 from graphlab.tasks import baselines, calling, checkpoint, interrupt, labels, source
 from graphlab.tasks.callbacks import Callback
 from graphlab.tasks.runs import RunFolder
-from graphlab.tasks.scoring import DivergedError, Scorer
+from graphlab.tasks.scoring import DivergedError
 from graphlab.tasks.settings import FitSettings
 
 # Names the stream of a seed's first weights beside those of its batches (epoch >= 0).
@@ -40,8 +40,8 @@ class Job:
     d: Dataset
     factory: calling.Factory
     loader: source.Loader | None
-    whole: calling.WholeGraph
-    settings: FitSettings
+    whole: Any
+    settings: Any
     device: torch.device
     callbacks: Sequence[Callback]
     folder: RunFolder | None
@@ -77,6 +77,8 @@ class Position:
 class Training:
     """Trains one seed, from the beginning or from its last checkpoint.
 
+    Here for nodes; other tasks say how a model, its batches and its loss are made.
+
     Args:
         job: What the seeds share.
         seed: The seed.
@@ -84,32 +86,50 @@ class Training:
         scorer: Evaluates validation and test nodes.
     """
 
-    def __init__(self, job: Job, seed: int, run: int, scorer: Scorer) -> None:
+    _function = "node.fit"
+
+    def __init__(self, job: Job, seed: int, run: int, scorer: Any) -> None:
         self._job = job
         self._seed = seed
         self._scorer = scorer
         self._settings = job.settings
-        d, device = job.d, job.device
-        outputs = labels.num_outputs("node.fit", d)
-        _reseed(device, rng.key(seed, _WEIGHTS))
-        made = calling.make("node.fit", job.factory, d.num_features, outputs)
-        self.model = made.to(device)
-        self._optimiser = torch.optim.Adam(
-            self.model.parameters(),
-            lr=job.settings.lr,
-            weight_decay=job.settings.weight_decay,
-        )
-        wanted = job.settings.class_weights
-        y = labels.of("node.fit", d)[d.ids("train", run)]
-        self._majority = baselines.majority(y, outputs)
-        weights = labels.class_weights("node.fit", wanted, y, outputs)
-        self._weights = None if weights is None else weights.to(device)
-        self._source = source.make(job.loader, job.whole, d, seed, run, device)
+        _reseed(job.device, rng.key(seed, _WEIGHTS))
+        self.model = self._make_model().to(job.device)
+        self._optimiser = self._make_optimiser()
+        self._source = self._make_source(run)
         self._at = Position()
         self._best: dict[str, Tensor] = {}
         self._loader_state: Any = None
         self._saved_at = time.monotonic()
         self._steps_since = 0
+
+    def _make_model(self) -> torch.nn.Module:
+        d = self._job.d
+        outputs = labels.num_outputs("node.fit", d)
+        return calling.make("node.fit", self._job.factory, d.num_features, outputs)
+
+    def _make_optimiser(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            self.model.parameters(),
+            lr=self._settings.lr,
+            weight_decay=self._settings.weight_decay,
+        )
+
+    def _make_source(self, run: int) -> Any:
+        """Batches of the seed, and what its labels say ahead of training."""
+        job, d = self._job, self._job.d
+        outputs = labels.num_outputs("node.fit", d)
+        y = labels.of("node.fit", d)[d.ids("train", run)]
+        self._majority = baselines.majority(y, outputs)
+        wanted = job.settings.class_weights
+        weights = labels.class_weights("node.fit", wanted, y, outputs)
+        self._weights = None if weights is None else weights.to(job.device)
+        return source.make(job.loader, job.whole, d, self._seed, run, job.device)
+
+    def _loss(self, batch: Any) -> tuple[Tensor, int]:
+        """Mean loss of a batch and the number of its rows."""
+        logits, y = self._source.outputs(self.model, batch)
+        return labels.loss(logits, y, self._weights), len(y)
 
     @property
     def num_parameters(self) -> int:
@@ -149,17 +169,17 @@ class Training:
         self._loader_state = None
         for batch in batches:
             _reseed(self._job.device, rng.key(self._seed, at.epoch, at.batch))
-            logits, y = self._source.outputs(self.model, batch)
-            loss = labels.loss(logits, y, self._weights)
+            loss, rows = self._loss(batch)
             value = float(loss.detach())
             if not math.isfinite(value):
                 self._diverged(value)
             self._optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            self._clip()
             self._optimiser.step()
             at.batch += 1
-            at.loss_sum += value * len(y)
-            at.rows += len(y)
+            at.loss_sum += value * rows
+            at.rows += rows
             self._steps_since += 1
             now = time.perf_counter()
             at.epoch_seconds, start = at.epoch_seconds + now - start, now
@@ -171,12 +191,15 @@ class Training:
                 self._pause_if_asked()
         at.epoch_seconds += time.perf_counter() - start
 
+    def _clip(self) -> None:
+        """Nothing; tasks that clip gradients do so here."""
+
     def _end_epoch(self) -> None:
         """Evaluate, note the best, write the epoch's line."""
         at, settings, job = self._at, self._settings, self._job
         if at.rows == 0:
             raise ValueError(
-                "node.fit: `loader` must give at least one batch, got none"
+                f"{self._function}: `loader` must give at least one batch, got none"
             )
         start = time.perf_counter()
         valid = None
@@ -260,7 +283,7 @@ class Training:
     def _diverged(self, value: float) -> None:
         at, lr = self._at, self._settings.lr
         raise DivergedError(
-            f"node.fit: the loss must stay finite, got {value} at seed {self._seed}, "
+            f"{self._function}: the loss must stay finite, got {value} at seed {self._seed}, "
             f"epoch {at.epoch}, batch {at.batch}; lower `lr` = {lr:g}, or check the "
             "features with d.validate()"
         )

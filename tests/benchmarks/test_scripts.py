@@ -11,7 +11,16 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["csr_build", "gather_rows", "segment", "spgemm_topk", "spmm"]
+    "name",
+    [
+        "common_neighbors",
+        "csr_build",
+        "gather_rows",
+        "random_walk",
+        "segment",
+        "spgemm_topk",
+        "spmm",
+    ],
 )
 def test_op_benchmark_runs_and_contenders_agree(name):
     command = [sys.executable, "-m", f"benchmarks.ops.{name}", "--quick"]
@@ -21,3 +30,13 @@ def test_op_benchmark_runs_and_contenders_agree(name):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{name}\ncase")
     assert "graphlab" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_step_equals_the_releases_formulation():
+    command = [sys.executable, "-m", "benchmarks.models.link_epoch", "--quick"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ncnc step" in done.stdout

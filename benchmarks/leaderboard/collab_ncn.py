@@ -1,0 +1,14 @@
+"""ogbl-collab, NCN, ten seeds: Hits@50, validation edges in the graph at test time.
+
+Settings of the published command (NCN's release), which `graphlab.models.link_preset`
+holds; `--head ncnc`, `gae` or `refined-gae` runs another model on the same pairs.
+
+    python benchmarks/leaderboard/collab_ncn.py --root /data/ogb
+"""
+
+from __future__ import annotations
+
+from linkentry import main
+
+if __name__ == "__main__":
+    main(__doc__, "ogbl-collab")

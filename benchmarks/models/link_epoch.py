@@ -1,0 +1,204 @@
+"""Steps of an NCN and an NCNC epoch against the release's formulation, re-expressed in torch.
+
+Same model, weights, batch and graph; dropout off, so that losses and gradients can be
+compared. The release's steps: a new sparse adjacency without the batch, sorted; the
+convolution on it; both overlaps by searching packed keys, a sparse matrix of pairs x nodes;
+for NCNC all residual pairs scored one by one in pieces. A step is forward, backward, update.
+
+    python -m benchmarks.models.link_epoch [--quick]
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks import harness
+from benchmarks.graphs import chung_lu
+from benchmarks.harness import Case, Contender, Trial
+from benchmarks.ops.common_neighbors import SIZES, by_search
+from graphlab import Graph
+from graphlab.models import LinkModel, link_model, link_preset
+
+# Positives of the timed step; as many negatives. NCNC's residual pairs are ~100 a pair.
+PAIRS = {"ncn": 65_536, "ncnc": 4_096}
+QUICK_PAIRS = 200
+# Pieces in which the release scores residual pairs (its option splitsize).
+SPLIT = 131_072
+
+
+def release_adjacency(
+    edges: Tensor, pos: Tensor, n: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of the graph without the batch, as the release makes them: by a sort."""
+    key = edges[0] * n + edges[1]
+    taken = torch.cat([pos[0] * n + pos[1], pos[1] * n + pos[0]])
+    key = key[~torch.isin(key, taken)].sort().values
+    row, col = key // n, key % n
+    ptr = torch.cat([key.new_zeros(1), torch.bincount(row, minlength=n).cumsum(0)])
+    return ptr, col, row
+
+
+def residuals(ptr: Tensor, idx: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """Neighbours of the first node of each pair that are none of the second's."""
+    lists = []
+    for node in pairs:
+        start, count = ptr[node], ptr[node + 1] - ptr[node]
+        pair = torch.repeat_interleave(torch.arange(len(node)), count)
+        offset = torch.arange(len(pair)) - (count.cumsum(0) - count)[pair]
+        lists.append((pair << 32) | idx[start[pair] + offset].long())
+    mine, others = lists
+    if len(others):
+        place = torch.searchsorted(others[:-1], mine)
+        mine = mine[others[place] != mine]
+    return mine >> 32, mine & 0xFFFFFFFF
+
+
+def pooled(row: Tensor, col: Tensor, weight: Tensor, count: int, x: Tensor) -> Tensor:
+    matrix = torch.sparse_coo_tensor(
+        torch.stack([row, col]), weight, (count, x.shape[0]), check_invariants=False
+    )
+    return torch.sparse.mm(matrix, x)
+
+
+class Release:
+    """The release's step on the weights of one of our models."""
+
+    def __init__(self, model: LinkModel, edges: Tensor, n: int) -> None:
+        self.model, self.edges, self.n = model, edges, n
+
+    def __call__(self, x: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+        encoder, head = self.model.encoder, self.model.head
+        ptr, idx, row = release_adjacency(self.edges, pos, self.n)
+        scale = (ptr.diff() + 1).to(x.dtype).rsqrt()
+        h = F.linear(x, encoder.convs[0].weight)
+        weight = scale[row] * scale[idx]
+        h = pooled(row, idx, weight, self.n, h) + scale[:, None] ** 2 * h
+        h = encoder.norms[0](h + encoder.convs[0].bias).relu()
+        if encoder.residual and x.shape == h.shape:
+            h = x + h
+        h_hat = h + head.neighbor_mlp(h)
+        pairs = torch.cat([pos, neg], 1)
+        logits = self.level(head, getattr(head, "depth", 0), h, h_hat, ptr, idx, pairs)
+        return loss_of(logits, pos.shape[1])
+
+    def level(
+        self,
+        head: Any,
+        depth: int,
+        h: Tensor,
+        h_hat: Tensor,
+        ptr: Tensor,
+        idx: Tensor,
+        pairs: Tensor,
+    ) -> Tensor:
+        count = pairs.shape[1]
+        row, col = by_search(ptr, idx, pairs)
+        total = pooled(row, col, torch.ones(len(col)), count, h_hat)
+        if depth:
+            for side in (0, 1):
+                both = pairs if side == 0 else pairs.flip(0)
+                row, col = residuals(ptr, idx, both)
+                keep = (col != pairs[0][row]) & (col != pairs[1][row])
+                row, col = row[keep], col[keep]
+                inner = torch.stack([both[1][row], col])
+                with torch.no_grad():
+                    scores = torch.cat(
+                        [
+                            self.level(head, depth - 1, h, h_hat, ptr, idx, part)
+                            for part in inner.split(SPLIT, 1)
+                        ]
+                    )
+                chance = torch.sigmoid(head.scale * (scores - head.offset))
+                odds = head.prior * chance
+                weight = head.alpha * odds / (odds + 1 - chance)
+                total = total + pooled(row, col, weight, count, h_hat)
+        product = h[pairs[0]] * h[pairs[1]]
+        joined = head.beta * head.common_mlp(total) + head.pair_mlp(product)
+        return head.score_mlp(joined)[:, 0]
+
+
+def loss_of(logits: Tensor, count: int) -> Tensor:
+    return -(F.logsigmoid(logits[:count]).mean() + F.logsigmoid(-logits[count:]).mean())
+
+
+def setup(head: str, quick: bool, seed: int) -> Trial:
+    n, num_edges, decay, *_ = (
+        (2_000, 10_000, 0.5) if quick else SIZES["collab-like"][:3]
+    )
+    ptr, idx = chung_lu(n, num_edges, decay)
+    row = torch.repeat_interleave(torch.arange(n), ptr.diff())
+    edges = torch.stack([row, idx.long()])
+    graph = Graph.from_csc(ptr, idx)
+    torch.manual_seed(seed)
+    x = torch.randn(n, 128)
+    settings = link_preset("ogbl-collab", head)["model"]
+    off = {key: 0.0 for key in settings if key.endswith("dropout")}
+    model = link_model(128, n, **{**settings, **off}).train()
+    count = QUICK_PAIRS if quick else PAIRS[head]
+    pos = edges[:, torch.randperm(edges.shape[1])[:count]].contiguous()
+    neg = torch.randint(n, (2, count))
+    release = Release(model, edges, n)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
+    start = {k: v.clone() for k, v in model.state_dict().items()}
+
+    def step(loss: Any) -> list[Tensor]:
+        value = loss()
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        used = [p.grad for p in model.parameters() if p.grad is not None]
+        grads = [value.detach(), *(g.clone() for g in used)]
+        optimiser.step()
+        return grads
+
+    def ours() -> Tensor:
+        logits = model(x, graph, torch.cat([pos, neg], 1), exclude=pos)
+        return loss_of(logits, count)
+
+    def fresh() -> None:
+        model.load_state_dict(start)
+
+    def agree(mine: list[Tensor], expected: list[Tensor]) -> None:
+        for a, b in zip(mine, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4)
+
+    peer = functools.partial(step, functools.partial(release, x, pos, neg))
+    return Trial(
+        [
+            Contender("graphlab", functools.partial(step, ours), prepare=fresh),
+            Contender("release in torch", peer, ["torch"], prepare=fresh),
+        ],
+        agree,
+    )
+
+
+def cases(quick: bool) -> Iterable[Case]:
+    n, num_edges, decay, *_ = SIZES["collab-like"]
+    for head in PAIRS:
+        count = QUICK_PAIRS if quick else PAIRS[head]
+        yield Case(
+            f"{head} step, collab-like",
+            lambda seed, h=head: setup(h, quick, seed),
+            {
+                "graph": f"Chung-Lu, {n:,} nodes, {num_edges:,} undirected edges drawn, "
+                f"weights (rank + 10)^-{decay}",
+                "model": f"{head}, settings of ogbl-collab, dropout off",
+                "pairs": f"{count:,} positives and as many negatives",
+                "steps_an_epoch": -(-num_edges // count),
+                "dtype": "float32",
+            },
+            repeats=3,
+            warmups=0,
+        )
+
+
+if __name__ == "__main__":
+    # torch says that its sparse rows are in beta.
+    warnings.simplefilter("ignore")
+    harness.main("link_epoch", cases)

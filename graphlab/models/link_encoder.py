@@ -1,0 +1,231 @@
+"""The node encoder of NCN: few convolutions, mostly without parameters."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graphlab import check, ops
+from graphlab.graph import Graph
+from graphlab.models.link_graph import LinkGraph, link_graph
+from graphlab.models.sparse import (
+    Features,
+    SparseRows,
+    dropout,
+    features,
+    linear,
+)
+
+Conv = Literal["puregcn", "puresum", "puremean", "gcn", "sum", "mean", "none"]
+CONVS = ("puregcn", "puresum", "puremean", "gcn", "sum", "mean", "none")
+
+
+class LinkEncoder(nn.Module):
+    r"""Encode nodes by ``num_layers`` convolutions with dropout of edges.
+
+    ``puregcn``: :math:`\tilde D^{-1/2}(A + I)\tilde D^{-1/2} X`, with :math:`\tilde D` the row
+    sums of the edges kept, plus one. ``puresum``: :math:`AX`; ``puremean``: its mean over
+    neighbours. ``gcn``, ``sum``, ``mean``: the same of :math:`XW`, plus :math:`b`. A pure
+    convolution follows one linear map of the features. Each layer draws its own edges:
+    stored entries are kept with probability :math:`1 - p` and scaled by :math:`1/(1 - p)`.
+
+    Args:
+        in_channels: Width of the features; unused with ``num_embeddings``.
+        hidden_channels: Width of the result.
+        num_layers: Convolutions.
+        conv: See above; ``none``: the linear map alone.
+        feature_dropout: On the features.
+        dropout: Behind the linear map or the embedding, and behind inner convolutions.
+        tail_dropout: Behind the last pure convolution.
+        edge_dropout: Share of stored entries that a layer drops.
+        norm: Layer norm behind the convolutions that have ReLU: all but the last of ``gcn``,
+            ``sum`` and ``mean`` (with one layer, that one). Pure ones have neither.
+        residual: Add a layer's input to its output where widths match.
+        jumping: Sum the outputs of all layers with learned weights, drawn from N(0, 1).
+        num_embeddings: Rows of a learned table, orthogonal at first, in place of features:
+            ``x`` then holds ids [N], or None for one row a node.
+
+    Shapes:
+        x [N, in_channels] (or ids) -> [N, hidden_channels].
+
+    Source:
+        Wang, Yang and Zhang, "Neural Common Neighbor with Completion for Link Prediction",
+        ICLR 2024, and its release (GraphPKU/NeuralCommonNeighbor), with its quirks: edges are
+        dropped by direction, the weights of ``jumping`` have no softmax. Its ``max``
+        convolutions are not here.
+
+    Example:
+        >>> graph = Graph(torch.tensor([[0, 1], [1, 0]]))
+        >>> LinkEncoder(3, 8)(torch.eye(2, 3), graph).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int = 256,
+        num_layers: int = 1,
+        conv: Conv = "puregcn",
+        feature_dropout: float = 0.0,
+        dropout: float = 0.0,
+        tail_dropout: float = 0.0,
+        edge_dropout: float = 0.0,
+        norm: bool = True,
+        residual: bool = False,
+        jumping: bool = False,
+        num_embeddings: int | None = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        check.one_of(name, "conv", conv, CONVS)
+        check.positive(name, "hidden_channels", hidden_channels)
+        check.positive(name, "num_layers", num_layers, least=0 if conv == "none" else 1)
+        for argument, value in (
+            ("feature_dropout", feature_dropout),
+            ("dropout", dropout),
+            ("tail_dropout", tail_dropout),
+            ("edge_dropout", edge_dropout),
+        ):
+            if not 0 <= value < 1:
+                check.fail(ValueError, name, argument, "be in [0, 1)", value)
+        self.in_channels, self.hidden_channels = in_channels, hidden_channels
+        self.num_layers = 0 if conv == "none" else num_layers
+        self.conv: str = conv
+        self.feature_dropout, self.dropout = feature_dropout, dropout
+        self.tail_dropout, self.edge_dropout = tail_dropout, edge_dropout
+        self.residual = residual
+        self.embedding: nn.Embedding | None = None
+        self.lin: nn.Linear | None = None
+        width = in_channels
+        if num_embeddings is not None:
+            self.embedding = nn.Embedding(num_embeddings, hidden_channels)
+            nn.init.orthogonal_(self.embedding.weight)
+            width = hidden_channels
+        elif self._pure:
+            check.positive(name, "in_channels", in_channels)
+            self.lin = nn.Linear(in_channels, hidden_channels)
+            width = hidden_channels
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        if not self._pure:
+            check.positive(name, "in_channels", width)
+            for layer in range(num_layers):
+                self.convs.append(nn.Linear(width, hidden_channels))
+                nn.init.xavier_uniform_(self.convs[-1].weight)  # type: ignore[arg-type]
+                nn.init.zeros_(self.convs[-1].bias)  # type: ignore[arg-type]
+                width = hidden_channels
+                if norm and (layer == 0 or layer + 1 < num_layers):
+                    self.norms.append(nn.LayerNorm(hidden_channels))
+        self.jumping: nn.Parameter | None = None
+        if jumping:
+            self.jumping = nn.Parameter(torch.randn(self.num_layers))
+
+    @property
+    def _pure(self) -> bool:
+        return self.conv.startswith("pure") or self.conv == "none"
+
+    def forward(
+        self,
+        x: Any,
+        graph: Graph | LinkGraph,
+        exclude: Tensor | None = None,
+    ) -> Tensor:
+        """Encode all nodes.
+
+        Args:
+            x: [N, in_channels], dense or sparse; with an embedding [N] ids, or None.
+            graph: Undirected.
+            exclude: [2, M]: pairs that count as not joined.
+
+        Raises:
+            TypeError, ValueError: a directed graph; features of another width.
+        """
+        h = self._start(x, graph)
+        rows = link_graph("LinkEncoder", graph, h.device)
+        kept = rows.kept(exclude, h.dtype)
+        outputs = []
+        for layer in range(self.num_layers):
+            out = self._layer(layer, h, rows, kept)
+            if self.residual and isinstance(h, Tensor) and h.shape == out.shape:
+                out = h + out
+            h = out
+            outputs.append(out)
+        if self.jumping is not None:
+            stacked = torch.stack(outputs)
+            return (self.jumping[:, None, None] * stacked).sum(0)
+        return h if isinstance(h, Tensor) else torch.empty(0)
+
+    def _start(self, x: Any, graph: Graph | LinkGraph) -> Any:
+        if self.embedding is not None:
+            if x is None:
+                ids = torch.arange(graph.num_nodes, device=self.embedding.weight.device)
+            else:
+                # One-hot rows, as ogbl-ppa has, name an id.
+                ids = x.argmax(1) if x.dim() == 2 and x.shape[1] > 1 else x.flatten()
+                ids = ids.long()
+            return F.dropout(self.embedding(ids), self.dropout, self.training)
+        x = self._check(x, graph)
+        x = dropout(x, self.feature_dropout, self.training)
+        if self.lin is None:
+            return x
+        return F.dropout(linear(x, self.lin), self.dropout, self.training)
+
+    def _check(self, x: Any, graph: Graph | LinkGraph) -> Features:
+        name = "LinkEncoder"
+        if x is None:
+            remedy = "pass num_embeddings for a graph without features"
+            check.fail(TypeError, name, "x", "be given", None, remedy)
+        x = features(x)
+        shape = (graph.num_nodes, self.in_channels)
+        if tuple(x.shape) != shape:
+            need = f"have shape [nodes, in_channels] = {list(shape)}"
+            check.fail(ValueError, name, "x", need, list(x.shape))
+        return x
+
+    def _layer(
+        self, layer: int, h: Any, rows: LinkGraph, kept: Tensor | None
+    ) -> Tensor:
+        if self._pure:
+            out = self._aggregate(h, rows, kept)
+            if layer + 1 == self.num_layers:
+                out = F.dropout(out, self.tail_dropout, self.training)
+            return out
+        module: nn.Linear = self.convs[layer]  # type: ignore[assignment]
+        out = self._aggregate(_project(h, module), rows, kept) + module.bias
+        if layer == 0 or layer + 1 < self.num_layers:
+            if len(self.norms):
+                out = self.norms[layer](out)
+            out = F.dropout(out, self.dropout, self.training).relu()
+        return out
+
+    def _aggregate(self, h: Tensor, rows: LinkGraph, kept: Tensor | None) -> Tensor:
+        """One convolution, without weights of its own, over the edges this layer keeps."""
+        weight = kept
+        if self.training and self.edge_dropout:
+            ones = h.new_ones(len(rows.idx)) if kept is None else kept
+            weight = F.dropout(ones, self.edge_dropout)
+        flip = rows.transpose if torch.is_grad_enabled() and h.requires_grad else None
+        if not self.conv.endswith("gcn"):
+            out = ops.spmm(rows.ptr, rows.idx, h, weight=weight, transpose=flip)
+            if not self.conv.endswith("mean"):
+                return out
+            return out / _degree(rows, weight, h).clamp(min=1)[:, None]
+        scale = (_degree(rows, weight, h) + 1).rsqrt()[:, None]
+        scaled = scale * h
+        out = ops.spmm(rows.ptr, rows.idx, scaled, weight=weight, transpose=flip)
+        return scale * (out + scaled)
+
+
+def _degree(rows: LinkGraph, weight: Tensor | None, like: Tensor) -> Tensor:
+    if weight is None:
+        return rows.degree.to(like.dtype)
+    return ops.segment_reduce(weight[:, None], rows.ptr)[:, 0]
+
+
+def _project(x: Features, layer: nn.Linear) -> Tensor:
+    """``x W`` without the bias, which comes behind the aggregation."""
+    if isinstance(x, SparseRows):
+        return x @ layer.weight.t().contiguous()
+    return F.linear(x, layer.weight)
