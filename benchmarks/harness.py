@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -91,7 +91,8 @@ class Case:
         setup: Makes the trial for a seed; called only when the case has to run.
         facts: What the line must say: graph, model, fanout, seed fraction, dtype, ...
         seeds: Each is a record of its own.
-        repeats: Timed rounds; None: the benchmark's.
+        repeats: Timed rounds; None: the benchmark's. With one round and no warm-up, for work
+            of minutes, the round whose results are checked is the one that is timed.
         warmups: Rounds before timing, beside the one of the agreement check.
         loops: Runs in a row for one time, where a run takes microseconds.
     """
@@ -171,17 +172,13 @@ def run_case(case: Case, seed: int, repeats: int, threads: int) -> dict[str, Any
     trial = case.setup(seed)
     ours, *peers = trial.contenders
     try:
-        checked = _check(trial)
+        checked, first = _check(trial)
         for _ in range(case.warmups):
             for contender in trial.contenders:
                 _time(contender, case.loops)
-        seconds: dict[str, list[float]] = {c.name: [] for c in trial.contenders}
-        notes: dict[str, list[dict[str, Any]]] = {c.name: [] for c in trial.contenders}
-        for _ in range(repeats):
-            for contender in trial.contenders:
-                taken, more = _time(contender, case.loops)
-                seconds[contender.name].append(taken)
-                notes[contender.name].append(more)
+        rounds = [first] if repeats == 1 and case.warmups == 0 else []
+        for _ in range(repeats - len(rounds)):
+            rounds.append({c.name: _time(c, case.loops) for c in trial.contenders})
     finally:
         if trial.close is not None:
             trial.close()
@@ -193,7 +190,8 @@ def run_case(case: Case, seed: int, repeats: int, threads: int) -> dict[str, Any
         "ours": ours.name,
         "agreement": checked,
         "contenders": {
-            c.name: _summary(seconds[c.name]) | _about(c, notes[c.name])
+            c.name: _summary([r[c.name].seconds for r in rounds])
+            | _about(c, [r[c.name].notes for r in rounds])
             for c in trial.contenders
         },
         "ratio": None,
@@ -304,30 +302,39 @@ def bandwidth(threads: int) -> float:
     return _BANDWIDTH[threads]
 
 
-def _check(trial: Trial) -> str:
+class _Run(NamedTuple):
+    seconds: float
+    notes: dict[str, Any]
+    result: Any = None
+
+
+def _check(trial: Trial) -> tuple[str, dict[str, _Run]]:
+    """Run every contender once and compare; what was said of it, and the runs."""
+    runs: dict[str, _Run] = {}
+
+    def value(contender: Contender) -> Any:
+        done = _time(contender)
+        runs[contender.name] = done._replace(result=None)
+        return contender.value(done.result)
+
     if trial.agree is None:
         for contender in trial.contenders:
-            _time(contender)
-        return "not comparable"
+            value(contender)
+        return "not comparable", runs
+    rest = list(trial.contenders)
     if trial.reference is not None:
-        expected, rest = trial.reference(), list(trial.contenders)
+        expected = trial.reference()
     else:
-        peer = trial.contenders[1]
-        if peer.prepare is not None:
-            peer.prepare()
-        expected = peer.value(peer.run())
-        rest = [c for c in trial.contenders if c is not peer]
+        expected = value(rest.pop(1))
     for contender in rest:
-        if contender.prepare is not None:
-            contender.prepare()
         try:
-            trial.agree(contender.value(contender.run()), expected)
+            trial.agree(value(contender), expected)
         except AssertionError as error:
             raise AssertionError(f"{contender.name} differs: {error}") from error
-    return "checked"
+    return "checked", runs
 
 
-def _time(contender: Contender, loops: int = 1) -> tuple[float, dict[str, Any]]:
+def _time(contender: Contender, loops: int = 1) -> _Run:
     if contender.prepare is not None:
         contender.prepare()
     gc.collect()
@@ -343,7 +350,9 @@ def _time(contender: Contender, loops: int = 1) -> tuple[float, dict[str, Any]]:
         gc.enable()
     if contender.seconds is not None:
         taken = contender.seconds(result)
-    return taken, {} if contender.notes is None else contender.notes(result)
+    return _Run(
+        taken, {} if contender.notes is None else contender.notes(result), result
+    )
 
 
 def _summary(seconds: list[float]) -> dict[str, Any]:

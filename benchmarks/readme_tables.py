@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from graphlab import sizes
 from graphlab.report import Table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,10 +76,21 @@ def summary(records: dict[str, list[dict[str, Any]]]) -> str:
                     worst["case"],
                 )
             )
+    alone = [
+        (name, r["case"], seconds(taken["median"]), _notes(taken["notes"]))
+        for name, entries in records.items()
+        for r in entries
+        if "contenders" in r and not r.get("ratio")
+        for taken in [r["contenders"][r["ours"]]]
+    ]
     accuracy = [
         _scores(r) for entries in records.values() for r in entries if "test" in r
     ]
     scored = Table("", _SCORES, accuracy).markdown() + _SCORES_NOTE if accuracy else ""
+    if alone:
+        columns = ("without a peer", "case", "time", "what it took")
+        table = Table("", columns, alone).markdown()
+        scored = f"{table}\n\n{scored}" if scored else table
     if not rows:
         return scored or NONE
     columns = (
@@ -120,8 +132,15 @@ def full(records: dict[str, list[dict[str, Any]]]) -> str:
             "ratio",
             "of bound",
         )
+        notes = "".join(
+            f"- {r['case']}: {_notes(taken['notes'])}\n"
+            for r in entries
+            for taken in [r["contenders"][r["ours"]]]
+            if taken.get("notes")
+        )
         parts.append(
-            f"## {name}\n\n{Table('', columns, rows).markdown()}\n\n{_made_by(entries)}"
+            f"## {name}\n\n{Table('', columns, rows).markdown()}\n\n"
+            f"{notes}{_made_by(entries)}"
         )
     return "\n\n".join(parts if records else [*parts, NONE]) + "\n"
 
@@ -139,9 +158,26 @@ def _scores(record: dict[str, Any]) -> tuple[str, ...]:
         record["metric"],
         str(len(record["seeds"])),
         show(record["test"]),
-        show(record["valid"]),
-        "-" if record["goal"] is None else f"{100 * record['goal']:.1f}",
+        show(record["valid"]) if record["valid"] else "-",
+        f"{100 * record['goal']:.1f}" if record["goal"] else "-",
         ", ".join(controls),
+    )
+
+
+def _notes(notes: dict[str, Any]) -> str:
+    """Figures beside the time, bytes with their unit."""
+
+    def show(key: str, value: Any) -> str:
+        if key.endswith("_bytes"):
+            return sizes.show(value)
+        if isinstance(value, float):
+            return f"{value:.4g}"
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    return ", ".join(
+        f"{key.removesuffix('_bytes').replace('_', ' ')} {show(key, value)}"
+        for key, value in notes.items()
+        if not isinstance(value, list)
     )
 
 

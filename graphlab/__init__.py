@@ -12,6 +12,7 @@ from graphlab._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from graphlab import datasets as datasets
+    from graphlab import embed as embed
     from graphlab import evaluate as evaluate
     from graphlab import graph as graph
     from graphlab import interop as interop
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _SUBMODULES = frozenset(
     {
         "datasets",
+        "embed",
         "evaluate",
         "graph",
         "interop",

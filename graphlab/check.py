@@ -65,12 +65,23 @@ def same_device(function: str, first: tuple[str, Tensor], **others: Tensor) -> N
             )
 
 
-def offsets(function: str, argument: str, ptr: object, *, end: int | None) -> Tensor:
-    """Require int64 offsets [n + 1] that start at 0 and end at ``end``."""
+def offsets(
+    function: str,
+    argument: str,
+    ptr: object,
+    *,
+    end: int | None,
+    values: bool = True,
+) -> Tensor:
+    """Require int64 offsets [n + 1] that start at 0 and end at ``end``.
+
+    ``values=False`` leaves the two entries to the kernel, for calls where the microseconds
+    of reading them count.
+    """
     ptr = tensor(function, argument, ptr, dtypes=(torch.int64,), ndim=1)
     if ptr.numel() == 0:
         fail(ValueError, function, argument, "have at least one entry", "none")
-    if ptr.device.type == "cpu" and not _traced(ptr):
+    if values and ptr.device.type == "cpu" and not _traced(ptr):
         if int(ptr[0]) != 0:
             fail(ValueError, function, argument, "start at 0", int(ptr[0]))
         if end is not None and int(ptr[-1]) != end:

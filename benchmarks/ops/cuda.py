@@ -86,6 +86,32 @@ def reduce(quick: bool, width: int, seed: int) -> Trial:
     )
 
 
+def train(quick: bool, dtype: torch.dtype, seed: int) -> Trial:
+    """Pairs at random over 10M nodes: three rows of 128 read and written for each."""
+    nodes, count = (10_000, 100_000) if quick else (10_000_000, 20_000_000)
+    head = torch.zeros(nodes, 128, dtype=dtype, device="cuda")
+    tail = torch.zeros(nodes, 128, dtype=dtype, device="cuda")
+    tables = [
+        t.cuda() for t in ops.alias_build(torch.tensor([0, nodes]), torch.ones(nodes))
+    ]
+    generator = torch.Generator("cuda").manual_seed(seed)
+    walks = torch.randint(
+        nodes, (count, 2), generator=generator, dtype=torch.int32, device="cuda"
+    )
+
+    def ours() -> Any:
+        return ops.skipgram_train(
+            head, tail, walks, *tables, window=1, forward=True, negatives=1
+        )
+
+    note = {"pairs": count}
+    return Trial(
+        [Contender("graphlab", ours, notes=lambda _: note)],
+        None,
+        bytes=count * 3 * 128 * dtype.itemsize * 2,
+    )
+
+
 def cases(quick: bool) -> Iterable[Case]:
     if not torch.cuda.is_available():
         raise SystemExit("benchmark cuda: no CUDA device here")
@@ -107,6 +133,15 @@ def cases(quick: bool) -> Iterable[Case]:
     yield Case(
         "cuda segment_reduce width 16", lambda seed: reduce(quick, 16, seed), told
     )
+    for dtype in (torch.float32, torch.bfloat16):
+        name = str(dtype).removeprefix("torch.")
+        yield Case(
+            f"cuda skipgram_train {name}",
+            lambda seed, d=dtype: train(quick, d, seed),
+            facts
+            | {"graph": "10M nodes, pairs at random", "width": 128, "dtype": name},
+            repeats=5,
+        )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// assemble_hits, assemble_rows, assemble_sparse: the executor of a gather programme.
+// assemble_hits, assemble_rows, assemble_sparse, keep_rows: the executor of a gather
+// programme.
 //
 // A batch's rows come from slots in memory (hits) and from bytes that were just read
 // from a pack (misses). One thread each: the loader assembles while the caller's own
@@ -179,6 +180,24 @@ void assemble_rows(const Tensor& bytes, std::optional<Tensor> offset, const Tens
   GL_CHECK(fine, "`offset` or `dst` reaches past the end");
 }
 
+void keep_rows(const Tensor& bytes, const Tensor& keep, Tensor slots) {
+  GL_CHECK(slots.dim() == 2 && slots.scalar_type() == ScalarType::Byte,
+           "`slots` must be uint8 [slots, row bytes]");
+  check_contiguous(slots, "slots");
+  check_vector(bytes, ScalarType::Byte, "bytes");
+  check_vector(keep, ScalarType::Int, "keep");
+  const int64_t count = keep.size(0), size = slots.size(1), places = slots.size(0);
+  GL_CHECK(bytes.size(0) >= count * size, "`bytes` is shorter than `keep` says");
+  const int32_t* slot = keep.const_data_ptr<int32_t>();
+  const uint8_t* from = raw(bytes);
+  uint8_t* to = raw(slots);
+  for (int64_t i = 0; i < count; ++i) {
+    GL_CHECK(slot[i] < places, "`keep` names a slot that does not exist");
+    if (slot[i] < 0) continue;
+    std::memcpy(to + slot[i] * size, from + i * size, static_cast<size_t>(size));
+  }
+}
+
 void assemble_sparse(const Tensor& bytes, const Tensor& begin, const Tensor& end,
                      const Tensor& dst, Tensor out) {
   GL_CHECK(out.dim() == 2, "`out` must be [rows, width]");
@@ -208,6 +227,7 @@ STABLE_TORCH_LIBRARY_IMPL(graphlab_io, CPU, m) {
   m.impl("assemble_hits", TORCH_BOX(&assemble_hits));
   m.impl("assemble_rows", TORCH_BOX(&assemble_rows));
   m.impl("assemble_sparse", TORCH_BOX(&assemble_sparse));
+  m.impl("keep_rows", TORCH_BOX(&keep_rows));
 }
 
 }  // namespace graphlab

@@ -5,25 +5,22 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <optional>
 #include <string>
 
 #include "check.h"
 #include "pages.h"
+#include "rows.h"
 #include "simd.h"
 
 namespace graphlab {
 namespace {
 
-// One task covers about this many values: it amortises the hand-over to a thread, and
-// leaves enough tasks that threads end together.
-constexpr int64_t kGrainValues = 1 << 17;
 // Bytes of x on their way from memory while a row is added up.
 constexpr int64_t kAheadBytes = 1 << 12;
-// One AVX-512 register or cache line. Smaller registers share one such vector.
-constexpr int kVectorBytes = 64;
+// An x of this size stays in a core's L2.
+constexpr int64_t kCachedBytes = 1 << 19;
 
 template <typename T, typename Index>
 struct Job {
@@ -35,12 +32,6 @@ struct Job {
   int64_t x_rows, x_stride, width, edges, ahead;
   bool mean;
 };
-
-template <typename T>
-using Vector [[gnu::vector_size(kVectorBytes)]] = T;
-
-template <typename T>
-constexpr int kLanes = kVectorBytes / sizeof(T);
 
 // Columns [column, column + vectors * lanes) of one row, summed in registers, in edge
 // order: the same bits for any split of rows over threads.
@@ -199,38 +190,6 @@ GL_REDUCE(float, int64_t)
 GL_REDUCE(double, int32_t)
 GL_REDUCE(double, int64_t)
 
-// Rows are split where the work (edges, and rows for the empty ones) is equal, not
-// where their number is; a thread that is done takes the next part.
-template <typename T, typename Index, typename Part>
-bool over_rows(const Job<T, Index>& job, int64_t rows, const Part& part) {
-  const int64_t work = job.edges + rows;
-  const int64_t per_task =
-      std::max<int64_t>(1, kGrainValues / std::max<int64_t>(1, job.width));
-  const int64_t tasks = (work + per_task - 1) / per_task;
-  const int64_t threads = std::min<int64_t>(torch::stable::get_num_threads(), tasks);
-  const auto first_row = [&](int64_t task) {
-    const int64_t target = std::min(task * per_task, work);
-    int64_t lo = 0, hi = rows;
-    while (lo < hi) {
-      const int64_t middle = lo + (hi - lo) / 2;
-      if (job.ptr[middle] + middle < target) {
-        lo = middle + 1;
-      } else {
-        hi = middle;
-      }
-    }
-    return lo;
-  };
-  std::atomic<int64_t> next{0};
-  std::atomic<bool> good{true};
-  torch::stable::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
-    for (int64_t task = next++; task < tasks; task = next++) {
-      if (!part(job, first_row(task), first_row(task + 1))) good = false;
-    }
-  });
-  return good;
-}
-
 template <typename T, typename Index>
 Job<T, Index> job_for(const Tensor& ptr, const Tensor& idx, const Tensor& x) {
   const int64_t row_bytes = std::max<int64_t>(1, x.size(1) * sizeof(T));
@@ -242,7 +201,9 @@ Job<T, Index> job_for(const Tensor& ptr, const Tensor& idx, const Tensor& x) {
   job.x_stride = x.stride(0);
   job.width = x.size(1);
   job.edges = idx.size(0);
-  job.ahead = std::clamp<int64_t>(kAheadBytes / row_bytes, 4, 32);
+  // What lies in the cache need not be asked for early.
+  const bool cached = x.size(0) * row_bytes <= kCachedBytes;
+  job.ahead = cached ? job.edges : std::clamp<int64_t>(kAheadBytes / row_bytes, 4, 32);
   return job;
 }
 
@@ -294,9 +255,8 @@ Tensor spmm(const Tensor& ptr, const Tensor& idx, std::optional<Tensor> weight,
     job.mean = reduce == "mean";
     job.out = out.mutable_data_ptr<T>();
     prefer_huge_pages(job.out, rows * job.width * static_cast<int64_t>(sizeof(T)));
-    return over_rows(job, rows, [](const auto& j, int64_t lo, int64_t hi) {
-      return reduce_part(j, lo, hi);
-    });
+    return over_rows(job.ptr, rows, job.width,
+                     [&](int64_t lo, int64_t hi) { return reduce_part(job, lo, hi); });
   });
   return out;
 }
@@ -314,9 +274,8 @@ Tensor spmm_edge_dot(const Tensor& ptr, const Tensor& idx, const Tensor& grad,
     Job<T, Index> job = job_for<T, Index>(ptr, idx, x);
     job.weight = grad.const_data_ptr<T>();
     job.out = out.mutable_data_ptr<T>();
-    return over_rows(job, rows, [](const auto& j, int64_t lo, int64_t hi) {
-      return dot_part(j, lo, hi);
-    });
+    return over_rows(job.ptr, rows, job.width,
+                     [&](int64_t lo, int64_t hi) { return dot_part(job, lo, hi); });
   });
   return out;
 }

@@ -4,6 +4,8 @@
 // into it.
 #pragma once
 
+#include <cstdint>
+
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && \
     !defined(__clang__)
 #define GL_MULTIVERSION \
@@ -11,3 +13,16 @@
 #else
 #define GL_MULTIVERSION
 #endif
+
+namespace graphlab {
+
+// One AVX-512 register or cache line. Smaller registers share one such vector.
+constexpr int kVectorBytes = 64;
+
+template <typename T>
+using Vector [[gnu::vector_size(kVectorBytes)]] = T;
+
+template <typename T>
+constexpr int kLanes = kVectorBytes / sizeof(T);
+
+}  // namespace graphlab

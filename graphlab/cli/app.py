@@ -17,6 +17,7 @@ from graphlab.cli import (
     data,
     demo,
     doctor,
+    embed,
     output,
     plan,
     predict,
@@ -84,6 +85,7 @@ train.add_to(app)
 predict.add_to(app)
 tune.add_to(app)
 plan.add_to(app)
+embed.add_to(app)
 report.add_to(app)
 bench.add_to(app)
 doctor.add_to(app)
@@ -145,7 +147,7 @@ def _failed(error: Exception) -> int:
     if not isinstance(error, (GraphlabError, *expected)):
         text = f"{type(error).__name__}: {text} (--debug shows where)"
     print(f"error: {text}", file=sys.stderr)
-    return 1
+    return int(getattr(error, "exit_code", 1))
 
 
 def _usage(error: Exception) -> int:

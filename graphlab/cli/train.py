@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graphlab.cli import output, train_link
+from graphlab.cli import output, train_cluster, train_link
 
 if TYPE_CHECKING:
     from graphlab.tasks.recipe import Recipe
@@ -27,6 +27,7 @@ _SAMPLED_EPOCHS = 5
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
+    _app.command()(train_cluster.cluster)
     _app.command()(train_link.link)
     app.add_typer(_app, name="train")
 

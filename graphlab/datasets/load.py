@@ -76,7 +76,7 @@ def list_datasets(root: str | Path | None = None) -> list[Entry]:
     Raises:
         DatasetNotFoundError: no folder was named, or it does not exist.
     """
-    folder = _folder(root, "list")
+    folder = _folder(root)
     found = [_look(path) for path in sorted(folder.iterdir())]
     return [entry for entry in found if entry is not None]
 
@@ -114,12 +114,13 @@ def _look(path: Path) -> Entry | None:
     return None
 
 
-def _folder(root: str | Path | None, name: str) -> Path:
+def _folder(root: str | Path | None, name: str | None = None) -> Path:
     chosen = root if root is not None else os.environ.get(VARIABLE)
     if not chosen:
         raise DatasetNotFoundError(
-            f"load: `root` must name the folder of datasets, got None for {name!r}; pass "
-            f"root= or set {VARIABLE}"
+            f"load: `root` must name the folder of datasets, got None"
+            f"{'' if name is None else f' for {name!r}'}; pass root= or set {VARIABLE} "
+            "(--root on the command line)"
         )
     folder = Path(chosen).expanduser()
     if not folder.is_dir():

@@ -1,6 +1,9 @@
 """Metrics, evaluators with guards, heuristics, leakage, stamps, and scores over seeds."""
 
 from graphlab.evaluate import heuristics as heuristics
+from graphlab.evaluate.clustering import CLUSTERING_METRICS as CLUSTERING_METRICS
+from graphlab.evaluate.clustering import clustering_scores as clustering_scores
+from graphlab.evaluate.clustering import modularity as modularity
 from graphlab.evaluate.hard_negatives import hard_negatives as hard_negatives
 from graphlab.evaluate.hard_negatives import random_negatives as random_negatives
 from graphlab.evaluate.leakage import Leak as Leak
@@ -19,3 +22,7 @@ from graphlab.evaluate.scores import Difference as Difference
 from graphlab.evaluate.scores import Scores as Scores
 from graphlab.evaluate.stamp import Stamp as Stamp
 from graphlab.evaluate.stamp import StampMismatchError as StampMismatchError
+from graphlab.evaluate.vectors import classify as classify
+from graphlab.evaluate.vectors import link_auc as link_auc
+from graphlab.evaluate.vectors import pairs_without_edge as pairs_without_edge
+from graphlab.evaluate.vectors import split_edges as split_edges

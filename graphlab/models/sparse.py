@@ -48,6 +48,13 @@ class SparseRows:
         """Of the values."""
         return self.value.device
 
+    def to_dense(self) -> Tensor:
+        """[rows, columns], zeros and all."""
+        row = torch.repeat_interleave(torch.arange(self.shape[0]), self.ptr.diff())
+        out = torch.zeros(self.shape, dtype=self.dtype)
+        out[row, self.idx.long()] = self.value
+        return out
+
     def with_values(self, value: Tensor) -> SparseRows:
         """The same entries with other values."""
         return SparseRows(self.ptr, self.idx, value, self.shape[1], self._transpose)

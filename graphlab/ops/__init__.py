@@ -15,6 +15,12 @@ from graphlab.ops.gather import tensor_over as tensor_over
 from graphlab.ops.registry import backends as backends
 from graphlab.ops.sample import NeighborSample as NeighborSample
 from graphlab.ops.sample import neighbor_sample as neighbor_sample
+from graphlab.ops.sddmm_exp_sum import sddmm_exp_sum as sddmm_exp_sum
 from graphlab.ops.segment import segment_reduce as segment_reduce
 from graphlab.ops.segment import segment_softmax as segment_softmax
+from graphlab.ops.skipgram import skipgram_train as skipgram_train
+from graphlab.ops.spgemm_topk import spgemm_topk as spgemm_topk
 from graphlab.ops.spmm import spmm as spmm
+from graphlab.ops.walk import negative_sample as negative_sample
+from graphlab.ops.walk import random_walk as random_walk
+from graphlab.ops.walk import walk_slots as walk_slots

@@ -2,7 +2,8 @@
 
 A programme tells for each row of a batch where its bytes are: a slot in memory, or the
 r-th row of the batch's pack. The loader calls :func:`assemble_hits` once a batch and
-:func:`assemble_rows` (or :func:`assemble_sparse`) for each piece of the pack that arrives.
+:func:`assemble_rows` (or :func:`assemble_sparse`) for each piece of the pack that arrives;
+:func:`keep_rows` puts what later batches want into slots.
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ declare(
     "Tensor(a!) out) -> ()",
     twin=f"{_TWIN}:assemble_sparse",
     fake=lambda bytes, begin, end, dst, out: None,
+    namespace="graphlab_io",
+)
+declare(
+    "keep_rows(Tensor bytes, Tensor keep, Tensor(a!) slots) -> ()",
+    twin=f"{_TWIN}:keep_rows",
+    fake=lambda bytes, keep, slots: None,
     namespace="graphlab_io",
 )
 
@@ -139,6 +146,40 @@ def assemble_rows(
                 ValueError, name, "offset", f"have {len(dst)} entries", len(offset)
             )
     torch.ops.graphlab_io.assemble_rows(bytes, offset, dst, decode, out)
+
+
+def keep_rows(bytes: Tensor, keep: Tensor, slots: Tensor) -> None:
+    """Put rows of a read into slots, as stored: ``slots[keep[i]] = row i``.
+
+    After :func:`assemble_hits` of the batch, so that a slot may be given to another row by
+    the batch that reads it last.
+
+    Args:
+        bytes: [at least len(keep) * row bytes], uint8: rows back to back.
+        keep: [count], int32: the slot of each row; -1 keeps it nowhere.
+        slots: [num_slots, row_bytes], uint8, written.
+
+    Raises:
+        TypeError: wrong dtype.
+        ValueError: wrong shape.
+        RuntimeError: a slot that does not exist, or too few bytes.
+
+    Example:
+        >>> slots = torch.zeros(2, 1, dtype=torch.uint8)
+        >>> bytes, keep = torch.tensor([7, 8, 9]).byte(), torch.tensor([1, -1, 0]).int()
+        >>> keep_rows(bytes, keep, slots)
+        >>> slots.flatten().tolist()
+        [9, 7]
+    """
+    name = "keep_rows"
+    check.tensor(name, "bytes", bytes, dtypes=(torch.uint8,), ndim=1)
+    check.tensor(name, "keep", keep, dtypes=(torch.int32,), ndim=1)
+    check.tensor(name, "slots", slots, dtypes=(torch.uint8,), ndim=2)
+    if not slots.is_contiguous():
+        check.fail(
+            ValueError, name, "slots", "be contiguous", f"strides {slots.stride()}"
+        )
+    torch.ops.graphlab_io.keep_rows(bytes, keep, slots)
 
 
 def assemble_sparse(

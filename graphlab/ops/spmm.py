@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from graphlab import check
-from graphlab.ops.registry import declare
+from graphlab.ops.registry import declare, without_autograd
 from graphlab.ops.twins.segment import owners
 
 declare(
@@ -82,7 +82,7 @@ def spmm(
     matrix = x[:, None] if flat else x
     check.tensor(name, "x", matrix, dtypes=check.FLOAT_DTYPES, ndim=2)
     check.tensor(name, "idx", idx, dtypes=check.INDEX_DTYPES, ndim=1)
-    check.offsets(name, "ptr", ptr, end=idx.shape[0])
+    check.offsets(name, "ptr", ptr, end=None, values=False)
     check.same_device(name, ("x", x), ptr=ptr, idx=idx)
     check.one_of(name, "reduce", reduce, ("sum", "mean"))
     if weight is not None:
@@ -93,21 +93,26 @@ def spmm(
             check.fail(ValueError, name, "weight", requirement, weight.shape[0])
         weight = weight.contiguous()
     if transpose is not None:
-        _check_transpose(name, transpose, idx, x)
+        check_transpose(name, transpose, idx, x, "x")
     if matrix.stride(1) != 1 and matrix.shape[1] > 1:
         matrix = matrix.contiguous()
     try:
-        out = torch.ops.graphlab.spmm(
-            ptr, idx, weight, matrix, reduce, *(transpose or (None, None, None))
-        )
+        with without_autograd(matrix, weight):
+            out = torch.ops.graphlab.spmm.default(
+                ptr, idx, weight, matrix, reduce, *(transpose or (None, None, None))
+            )
     except (RuntimeError, IndexError):
-        # The kernel meets wrong ids as it adds; only then do they cost a pass here.
+        # The kernel meets what is wrong as it adds; only then does it cost a pass here.
+        check.offsets(name, "ptr", ptr, end=idx.shape[0])
         check.ids_in_range(name, "idx", idx, x.shape[0])
         raise
     return out[:, 0] if flat else out
 
 
-def _check_transpose(name: str, transpose: object, idx: Tensor, x: Tensor) -> None:
+def check_transpose(
+    name: str, transpose: object, idx: Tensor, x: Tensor, argument: str
+) -> None:
+    """Require the transpose of compressed rows ``idx`` that name rows of ``x``."""
     if not isinstance(transpose, tuple) or len(transpose) != 3:
         got = type(transpose).__name__
         check.fail(TypeError, name, "transpose", "be (ptr, idx, perm)", got)
@@ -115,16 +120,16 @@ def _check_transpose(name: str, transpose: object, idx: Tensor, x: Tensor) -> No
     check.offsets(name, "transpose", t_ptr, end=idx.shape[0])
     for part in (t_idx, t_perm):
         check.tensor(name, "transpose", part, dtypes=check.INDEX_DTYPES, ndim=1)
-        check.same_device(name, ("x", x), transpose=part)
+        check.same_device(name, (argument, x), transpose=part)
         if part.shape != idx.shape:
             requirement = f"have {idx.shape[0]} entries"
             check.fail(ValueError, name, "transpose", requirement, part.shape[0])
     if t_ptr.shape[0] != x.shape[0] + 1:
-        requirement = f"have a row for each of {x.shape[0]} rows of `x`"
+        requirement = f"have a row for each of {x.shape[0]} rows of `{argument}`"
         check.fail(ValueError, name, "transpose", requirement, t_ptr.shape[0] - 1)
 
 
-def _transpose(ptr: Tensor, idx: Tensor, num_x: int) -> list[Tensor]:
+def transpose_of(ptr: Tensor, idx: Tensor, num_x: int) -> list[Tensor]:
     """csr_transpose without its checks, which tracing of a backward pass cannot follow."""
     row = owners(ptr, idx.shape[0]).to(idx.dtype)
     return torch.ops.graphlab.csr_build(idx, row, num_x, ptr.shape[0] - 1)
@@ -150,7 +155,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         grad_weight = torch.ops.graphlab.spmm_edge_dot(ptr, idx, scaled.contiguous(), x)
     if ctx.needs_input_grad[3]:
         if transpose[0] is None:
-            transpose = _transpose(ptr, idx, ctx.num_x)
+            transpose = transpose_of(ptr, idx, ctx.num_x)
         t_ptr, t_idx, t_perm = transpose
         t_weight = None if weight is None else weight.index_select(0, t_perm)
         if inverse is not None:
@@ -175,7 +180,7 @@ def _dot_backward(ctx: Any, grad_dot: Tensor) -> tuple[Any, ...]:
     if ctx.needs_input_grad[2]:
         grad_grad = spmm_op(ptr, idx, grad_dot, x, "sum", None, None, None)
     if ctx.needs_input_grad[3]:
-        t_ptr, t_idx, t_perm = _transpose(ptr, idx, x.shape[0])
+        t_ptr, t_idx, t_perm = transpose_of(ptr, idx, x.shape[0])
         t_weight = grad_dot.index_select(0, t_perm)
         grad_x = spmm_op(t_ptr, t_idx, t_weight, grad, "sum", None, None, None)
     return None, None, grad_grad, grad_x

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from graphlab import _version, check, sizes
+from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.outofcore import job as jobs
 from graphlab.outofcore import layout, schedule, trace
@@ -17,24 +15,30 @@ from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration, calibrate
 from graphlab.outofcore.columns import Rows
-from graphlab.outofcore.estimate import counted_topology, fit_direct, size_direct
+from graphlab.outofcore.estimate import counted_topology, size_direct
+from graphlab.outofcore.fresh import build_direct
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
-from graphlab.outofcore.pack import CHUNK_BYTES, Packed, hot_name, pack_name
-from graphlab.outofcore.sizing import Largest, Sizing, ring_sizes, share_out
+from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
+from graphlab.outofcore.publish import (
+    SLACK_BYTES,
+    DiskError,
+    entries,
+    footprint,
+    forget,
+    hot_entry,
+    publish,
+    require_disk,
+    totals_of,
+)
+from graphlab.outofcore.sizing import (
+    Largest,
+    Sizing,
+    ring_sizes,
+    share_out,
+    spare_sizes,
+)
 from graphlab.progress import say
-
-HOT_IDS = "hot-ids.bin"
-INPUTS = "inputs.bin"
-# Between what a process takes and what we count: allocator slack, thread stacks.
-SLACK_BYTES = 4 * 2**20
-DIRECT_HOT_SHARE = 0.9
-
-
-def footprint() -> int:
-    """Bytes of memory that this process takes now (resident set)."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def within_process(memory: int | str, process_memory: int | str) -> int:
@@ -67,22 +71,18 @@ def build(job: Job) -> dict[str, Any]:
                     f"plan: everything fits in memory ({sizes.show(sizing.total)} of "
                     f"{sizes.show(job.limit)}): no disk needed"
                 )
-            totals = _totals(job, ledger, largest)
+            totals = totals_of(job, ledger, largest)
             sizing = sizing._replace(hot=0)
-            return _publish(job, "memory", sizing, totals, calibration, [], {})
+            return publish(job, "memory", sizing, totals, calibration, [], {})
     if job.mode in ("auto", "replay"):
         try:
             return _build_replay(job, ledger, calibration)
-        except _DiskError as error:
+        except DiskError as error:
             if job.mode == "replay":
-                raise BudgetError(str(error)) from None
+                raise
             say(f"{error}; using mode direct")
-            _forget(job.path)
-    return _build_direct(job, Ledger(job.limit, "plan"), calibration)
-
-
-class _DiskError(Exception):
-    """The declared disk cannot hold the packs."""
+            forget(job.path)
+    return build_direct(job, Ledger(job.limit, "plan"), calibration)
 
 
 def _calibrate(job: Job, ledger: Ledger) -> Calibration:
@@ -116,17 +116,37 @@ def _build_replay(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
             identity=sampling,
         )
     ledger.take("index tables", samples.nbytes * (2 + 2 * len(columns)))
+    order = schedule.Order(
+        job.request.epochs, len(job.request.batches(0)), job.world_size
+    )
     with ledger.hold("counts of nodes", 4 * num_nodes):
         demand = schedule.measure(job.path, samples, num_nodes, columns, ledger)
         fields = jobs.fields(job, placement, loaded=False)
         sizing, largest = _size_replay(job, fields, columns, samples, demand, placement)
-        hot = schedule.hottest(demand.counts, columns, sizing.hot, ledger)
+        uses = schedule.spill_uses(
+            job.path,
+            samples,
+            order,
+            columns,
+            job.policy,
+            num_nodes,
+            job.disk,
+            ledger,
+        )
+        residents, sizing = _residents(
+            job, demand.counts, columns, sizing, uses, ledger
+        )
+    hot = residents.still
     ledger.take("hot ids", hot.nbytes)
     accesses = demand.accesses
     del demand
-    programmes = schedule.compile_programmes(job.path, samples, hot, num_nodes, ledger)
-    packs = [Packed(job.path, rows, programmes.table, hot) for rows in columns]
-    _require_disk(job, packs, calibration)
+    programmes = schedule.compile_programmes(
+        job.path, samples, residents, job.policy, uses, num_nodes, ledger
+    )
+    if uses is not None:
+        uses.delete()
+    packs = [Packed(job.path, rows, programmes, hot) for rows in columns]
+    require_disk(job, packs)
     ledger.take("packing tables", sum(p.nbytes for p in packs))
     for packed in packs:
         chunk = min(CHUNK_BYTES, max(2**16, ledger.free // 4))
@@ -137,23 +157,50 @@ def _build_replay(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     stems = [trace.SAMPLES, schedule.PROGRAMME, *(pack_name(r.name) for r in columns)]
     files: dict[str, Any] = {}
     for stem in stems:
-        files |= _entries(job.path, stem)
+        files |= entries(job.path, stem)
     for packed in packs:
-        files |= _hot_entry(job.path, packed)
-    totals = _totals(job, ledger, largest) | {
+        files |= hot_entry(job.path, packed)
+    totals = totals_of(job, ledger, largest) | {
         "accesses": accesses,
         "hits": accesses - programmes.misses,
         "misses": programmes.misses,
         "hot_rows": len(hot),
+        "static_hits": programmes.static_hits,
+        "slots": residents.capacity,
+        "static_share": residents.share,
+        "misses_by_share": {str(k): v for k, v in residents.tried.items()},
         "sample_bytes": int(samples["length"].sum()),
         "programme_bytes": int(programmes.table["length"].sum()),
         "pack_bytes": sum(int(p.index["length"].sum()) for p in packs),
         "scan_bytes": sum(rows.file_bytes for rows in columns),
     }
     sizing = sizing._replace(hot=sum(p.hot_bytes + _hot_table(p) for p in packs))
-    body = _publish(job, "replay", sizing, totals, calibration, columns, files)
-    _forget(job.path)
+    body = publish(job, "replay", sizing, totals, calibration, columns, files)
+    forget(job.path)
     return body
+
+
+def _residents(
+    job: Job,
+    counts: np.ndarray[Any, np.dtype[np.uint32]],
+    columns: list[Rows],
+    sizing: Sizing,
+    uses: schedule.Uses | None,
+    ledger: Ledger,
+) -> tuple[schedule.Residents, Sizing]:
+    """What is in memory, and the budget with its slots."""
+    row_bytes = max((r.row_bytes for r in columns), default=0)
+    depth, segment = spare_sizes(sizing.hot, row_bytes)
+    spare, room, policy = depth * segment, sizing.hot, job.policy
+    try:
+        found = schedule.choose(counts, columns, room, spare, policy, uses, ledger)
+    except BudgetError:
+        # The tables of slots do not fit beside the rest: rows that stay need none.
+        found = schedule.choose(counts, columns, room, spare, policy, None, ledger)
+    if found.capacity == 0:
+        return found, sizing
+    each = sum(rows.row_bytes for rows in columns) + schedule.NODE_BYTES
+    return found, sizing._replace(slots=found.capacity * each, spare=spare)
 
 
 def _hot_table(packed: Packed) -> int:
@@ -172,7 +219,8 @@ def _size_replay(
     seeds = min(job.request.batch_size, len(job.request.input_nodes))
     nodes, edges = int(samples["rows"].max()), int(samples["items"].max())
     largest = Largest(nodes, edges, seeds)
-    record = int((samples["length"].astype(np.int64) + 4 * samples["rows"]).max()) + 256
+    # A record and its programme: a source for each row, and at most a slot for each.
+    record = int((samples["length"].astype(np.int64) + 8 * samples["rows"]).max()) + 320
     batches = len(samples)
     sizing = share_out(
         job.limit,
@@ -188,140 +236,3 @@ def _size_replay(
         resident=placement.resident_bytes,
     )
     return sizing, largest
-
-
-def _build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str, Any]:
-    sizing, largest = fit_direct(job)
-    placement = jobs.place(job)
-    columns = [r for r in placement.rows(job) if r.kind == "dense"]
-    files: dict[str, Any] = {}
-    totals = _totals(job, ledger, largest)
-    if columns:
-        num_nodes = job.dataset.num_nodes
-        with ledger.hold("counts of nodes", 4 * num_nodes):
-            counts = _out_degree(job, ledger)
-            # What is left over lets output buffers grow past the probe's estimate.
-            room = int(DIRECT_HOT_SHARE * sizing.hot)
-            hot = schedule.hottest(counts, columns, room, ledger)
-            del counts
-        ledger.take("hot ids", hot.nbytes)
-        with open(job.path / schedule.MISSES, "wb"):
-            pass
-        none = np.zeros(0, dtype=INDEX)
-        packs = [Packed(job.path, rows, none, hot) for rows in columns]
-        _require_disk(job, packs, calibration)
-        for packed in packs:
-            chunk = min(CHUNK_BYTES, max(2**16, ledger.free // 4))
-            with ledger.hold("pieces of the scan", 2 * chunk):
-                packed.run(chunk, job.identity(job.arguments))
-            files |= _hot_entry(job.path, packed)
-            for suffix in (".bin", ".idx"):
-                (job.path / f"{pack_name(packed.rows.name)}{suffix}").unlink()
-        layout.write_bytes(job.path / HOT_IDS, hot.view(np.uint8))
-        files |= _entry(job.path / HOT_IDS)
-        sizing = sizing._replace(hot=sum(p.hot_bytes for p in packs))
-        totals["hot_rows"] = len(hot)
-        totals["scan_bytes"] = sum(rows.file_bytes for rows in columns)
-    body = _publish(job, "direct", sizing, totals, calibration, columns, files)
-    _forget(job.path)
-    return body
-
-
-def _out_degree(job: Job, ledger: Ledger) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """How often each node is a source: its expected use, before anything is sampled."""
-    counts = np.zeros(job.dataset.num_nodes, dtype=np.uint32)
-    idx = job.dataset.graph.csc().idx.numpy()
-    step = min(2**16, len(idx))
-    with ledger.hold("a piece of the graph", 32 * step):
-        for start in range(0, len(idx), max(step, 1)):
-            nodes, times = np.unique(idx[start : start + step], return_counts=True)
-            counts[nodes] += times.astype(np.uint32)
-        counts[job.request.input_nodes.numpy()] += 1
-    return counts
-
-
-def _require_disk(job: Job, packs: list[Packed], calibration: Calibration) -> None:
-    """Refuse before packing when the declared disk cannot hold the plan."""
-    if job.disk is None:
-        return
-    written = sum(
-        p.stat().st_size
-        for p in job.path.iterdir()
-        if not p.name.startswith(("pack-", "hot-"))
-    )
-    need = written + sum(p.pack_bytes + p.hot_bytes for p in packs)
-    if need > job.disk:
-        raise _DiskError(
-            f"plan: `disk` must be at least {sizes.show(need)} ({need} bytes) for mode "
-            f"replay in {sizes.show(job.limit)} of memory, got {sizes.show(job.disk)}"
-        )
-
-
-def _totals(job: Job, ledger: Ledger, largest: Largest) -> dict[str, Any]:
-    return {
-        "batch_size": job.request.batch_size,
-        "batches_per_epoch": len(job.request.batches(0)),
-        "largest": list(largest),
-        "planner_peak_bytes": ledger.peak,
-        "topology_bytes": job.topology_bytes,
-        "hot_rows": 0,
-        "footprint_bytes": footprint(),
-    }
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    data = np.fromfile(path, dtype=np.uint8)
-    return {path.name: {"bytes": len(data), "crc32c": layout.crc(data)}}
-
-
-def _entries(folder: Path, stem: str) -> dict[str, Any]:
-    size = (folder / f"{stem}.bin").stat().st_size
-    return {f"{stem}.bin": {"bytes": size}, **_entry(folder / f"{stem}.idx")}
-
-
-def _hot_entry(folder: Path, packed: Packed) -> dict[str, Any]:
-    path = folder / hot_name(packed.rows.name)
-    entry = {
-        "bytes": path.stat().st_size,
-        "rows_bytes": packed.hot_bytes,
-        "crc32c": packed.hot_crc,
-    }
-    return {path.name: entry}
-
-
-def _publish(
-    job: Job,
-    mode: str,
-    sizing: Sizing,
-    totals: dict[str, Any],
-    calibration: Calibration,
-    columns: list[Rows],
-    files: dict[str, Any],
-) -> dict[str, Any]:
-    inputs = job.request.input_nodes.contiguous()
-    if mode != "replay":
-        layout.write_bytes(job.path / INPUTS, inputs.view(torch.uint8).numpy())
-        files |= _entry(job.path / INPUTS)
-    body = {
-        "generator": f"graphlab {_version.__version__}",
-        "store": job.store.fingerprint,
-        "store_path": str(job.store.path),
-        "identity": job.identity(job.arguments),
-        "arguments": job.arguments,
-        "mode": mode,
-        "node_type": None,
-        "columns": [rows.describe() for rows in columns],
-        "sizing": sizing._asdict(),
-        "totals": totals,
-        "calibration": calibration._asdict(),
-        "files": files,
-    }
-    check.one_of("plan", "mode", mode, ("memory", "direct", "replay"))
-    layout.write_manifest(job.path, body)
-    return body
-
-
-def _forget(folder: Path) -> None:
-    """Remove journals and spilled lists: the plan does not need them any more."""
-    for path in folder.glob("journal-*"):
-        path.unlink()

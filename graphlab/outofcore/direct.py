@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from graphlab.outofcore.columns import DenseRows, Rows, SparseRows
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Pool
-from graphlab.outofcore.reader import DirectFile, Request, Ring
+from graphlab.outofcore.reader import Ring
 from graphlab.outofcore.replay import Hot
+from graphlab.outofcore.scattered import ColumnFile
 from graphlab.sample.loader import Made
 
 _REMEDY = "choose a smaller batch_size or fewer neighbours"
@@ -32,7 +32,7 @@ class _File:
 
     def __init__(self, rows: DenseRows, hot: Hot) -> None:
         self.rows, self.hot = rows, hot
-        self.file = DirectFile(rows.column.path)
+        self.file = ColumnFile(rows)
 
 
 class Direct:
@@ -159,44 +159,5 @@ class Direct:
         dst = torch.empty(len(wanted), dtype=torch.int32)
         io.assemble_hits(entry.hot.slots, source, out, dst, decode=rows.decode)
         assert self._ring is not None
-        stride = rows.column.row_bytes
-        requests = _runs(entry.file, wanted, stride, self._gap, self._ring.segment)
-        scale = rows.column.scale
-        for request, data in self._ring.stream(requests):
-            first, last = request.tag
-            place = wanted[first:last] * stride - request.offset
-            bytes, offset = torch.from_numpy(data), torch.from_numpy(place)
-            if scale is not None:
-                lead = scale[torch.from_numpy(wanted[first:last])].numpy()
-                body = data[place[:, None] + np.arange(stride)]
-                packed = np.concatenate([lead[:, None].view(np.uint8), body], axis=1)
-                bytes, offset = torch.from_numpy(packed.reshape(-1)), None  # type: ignore[assignment]
-            io.assemble_rows(
-                bytes, dst[first:last], out, offset=offset, decode=rows.decode
-            )
-
-
-def _runs(
-    file: DirectFile,
-    wanted: npt.NDArray[np.int64],
-    stride: int,
-    gap: int,
-    segment: int,
-) -> Iterator[Request]:
-    """Requests for ascending rows: near rows share one; tags are ranges of ``wanted``."""
-    if not len(wanted):
-        return
-    room = segment - 8192
-    begin = wanted * stride
-    far = np.flatnonzero(np.diff(begin) > gap + stride) + 1
-    edges = [0, *far.tolist(), len(wanted)]
-    for first, last in itertools.pairwise(edges):
-        while first < last:
-            end = begin[first] + max(room, stride)
-            stop = first + int(
-                np.searchsorted(begin[first:last], end - stride, side="right")
-            )
-            stop = max(stop, first + 1)
-            length = int(begin[stop - 1] - begin[first]) + stride
-            yield Request(file, int(begin[first]), length, (first, stop))
-            first = stop
+        for part, bytes, offset in entry.file.read(wanted, self._ring, self._gap):
+            io.assemble_rows(bytes, dst[part], out, offset=offset, decode=rows.decode)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from graphlab import sizes
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore.build import SLACK_BYTES
+from graphlab.outofcore.publish import SLACK_BYTES
 from graphlab.outofcore.reader import ALIGN
 from graphlab.progress import duration
 
@@ -39,12 +39,30 @@ class ModeCost:
 
 
 @dataclass(frozen=True)
+class Level:
+    """Where rows are, and what they serve.
+
+    Attributes:
+        name: Of the level.
+        rows: Rows that it holds (static, slots, shared), or of all its packs.
+        bytes: Bytes that they take.
+        accesses: Rows of batches that it serves in an epoch.
+    """
+
+    name: str
+    rows: int
+    bytes: int
+    accesses: int
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Costs of the modes, and memory by part; ``print`` it for tables.
 
     Attributes:
         chosen: The plan's mode.
         modes: Costs of the modes that the trace allows to tell.
+        levels: Where rows are, from fastest to slowest, where that is compiled.
         memory: Bytes by part.
         declared_bytes: The budget.
         process_bytes: What the process took when the plan was made, the parts, and slack:
@@ -56,6 +74,7 @@ class Explanation:
 
     chosen: str
     modes: list[ModeCost]
+    levels: list[Level]
     memory: dict[str, int]
     declared_bytes: int
     process_bytes: int
@@ -80,6 +99,19 @@ class Explanation:
                 )
             )
         lines = _table(rows)
+        if self.levels:
+            served = max(sum(level.accesses for level in self.levels), 1)
+            table: list[tuple[str, ...]] = [("level", "rows", "bytes", "of accesses")]
+            table += [
+                (
+                    level.name,
+                    f"{level.rows:,}",
+                    sizes.show(level.bytes),
+                    f"{100 * level.accesses / served:.1f} %",
+                )
+                for level in self.levels
+            ]
+            lines += ["", *_table(table, align=True)]
         lines += ["", f"memory, of {sizes.show(self.declared_bytes)} declared"]
         parts = [(f"  {name}", sizes.show(size)) for name, size in self.memory.items()]
         total = sum(self.memory.values())
@@ -107,6 +139,7 @@ def explain(plan: Plan) -> Explanation:
     return Explanation(
         chosen=plan.mode,
         modes=_modes(plan),
+        levels=_levels(plan),
         memory=sizing.parts,
         declared_bytes=plan.memory,
         process_bytes=totals["footprint_bytes"] + sizing.total + SLACK_BYTES,
@@ -114,6 +147,21 @@ def explain(plan: Plan) -> Explanation:
         batches_per_epoch=plan.batches_per_epoch,
         prefetch=sizing.prefetch,
     )
+
+
+def _levels(plan: Plan) -> list[Level]:
+    totals, sizing = plan.totals, plan.sizing
+    if "static_hits" not in totals:
+        return []
+    static = totals["static_hits"] // plan.epochs
+    misses = totals["misses"] // plan.epochs
+    accesses = totals["accesses"] // plan.epochs
+    slots = totals["slots"]
+    return [
+        Level("rows that stay in memory", totals["hot_rows"], sizing.hot, static),
+        Level("slots in memory", slots, sizing.slots, accesses - static - misses),
+        Level("packed on disk", misses, totals["pack_bytes"] // plan.epochs, misses),
+    ]
 
 
 def _modes(plan: Plan) -> list[ModeCost]:
@@ -171,20 +219,20 @@ def _modes(plan: Plan) -> list[ModeCost]:
             read,
             read / disk.sequential,
             prepare,
-            f"{totals['hot_rows']:,} rows in memory serve "
+            f"{totals['hot_rows'] + totals.get('slots', 0):,} rows in memory serve "
             f"{100 * totals['hits'] / max(totals['accesses'], 1):.0f} % of accesses",
         )
     )
     return costs
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
+def _table(rows: list[tuple[str, ...]], *, align: bool = False) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
         first = row[0].ljust(widths[0])
         middle = [cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
-        if len(row) > 2:
+        if len(row) > 2 and not align:
             middle[-1] = row[-1]
         lines.append("  ".join([first, *middle]).rstrip())
     return lines

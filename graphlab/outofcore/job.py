@@ -19,6 +19,7 @@ from graphlab.errors import BudgetError
 from graphlab.outofcore import trace
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.columns import Rows, load, loaded_bytes, rows_of
+from graphlab.outofcore.policy import Policy, as_policy
 from graphlab.outofcore.store import Store
 from graphlab.sample.batch import MASKS, node_columns
 from graphlab.sample.sampler import NeighborSampler
@@ -41,7 +42,9 @@ class Job:
         columns: Node columns that travel, in the order of a batch's fields.
         limit, disk: Budgets in bytes; ``disk`` None is what the device has free.
         path: The plan's folder.
+        policy: What stays in memory.
         batch_size: As asked for; ``request.batch_size`` may be lowered to fit.
+        world_size: Ranks for which the schedule is compiled.
     """
 
     store: Store
@@ -52,10 +55,11 @@ class Job:
     limit: int
     disk: int | None
     mode: str
-    policy: str
+    policy: Policy
     prefetch: int
     path: Path
     batch_size: int
+    world_size: int = 1
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -67,8 +71,9 @@ class Job:
             "memory": self.limit,
             "disk": self.disk,
             "mode": self.mode,
-            "policy": self.policy,
+            "policy": repr(self.policy),
             "prefetch": self.prefetch,
+            "world_size": self.world_size,
         }
 
     @property
@@ -192,9 +197,10 @@ def make_job(
     memory: int | str,
     disk: int | str | None,
     mode: str,
-    policy: str,
+    policy: Any,
     prefetch: int,
     path: str | Path,
+    world_size: int,
 ) -> Job:
     """Check the arguments of :func:`graphlab.outofcore.plan`."""
     if isinstance(store, (str, Path)):
@@ -238,10 +244,11 @@ def make_job(
         limit=sizes.parse(memory),
         disk=None if disk is None else sizes.parse(disk, argument="disk"),
         mode=check.one_of("plan", "mode", mode, MODES),
-        policy=policy,
+        policy=as_policy("plan", policy),
         prefetch=check.positive("plan", "prefetch", prefetch),
         path=Path(path),
         batch_size=batch_size,
+        world_size=check.positive("plan", "world_size", world_size),
     )
 
 

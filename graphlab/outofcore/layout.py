@@ -1,4 +1,4 @@
-"""The files of a plan, format version 1: batch records, programmes, packs, manifest.
+"""The files of a plan, format version 2: batch records, programmes, packs, manifest.
 
 A plan is one folder; ``manifest.json`` is written last, so a folder without it is a plan that
 is still being made. All numbers are little-endian; every batch's region starts at a multiple
@@ -13,7 +13,7 @@ of 4096 bytes, every section inside at a multiple of 64.
 ``<name>.idx``          one 32-byte entry a batch: offset, length, CRC32C, counts
 ======================  =======================================================
 
-The number in a name counts parts, of which version 1 writes one; the header's ``kind`` has
+The number in a name counts parts, of which one is written; the header's ``kind`` has
 room for node types.
 """
 
@@ -35,7 +35,7 @@ from graphlab.ops import NeighborSample
 from graphlab.outofcore.reader import Bytes
 
 FORMAT = "graphlab.plan"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 REMEDY = "delete the plan's folder and make it again with gl.outofcore.plan"
 
@@ -188,25 +188,46 @@ def decode_sample(record: Bytes) -> Record:
     )
 
 
-def encode_programme(source: npt.NDArray[np.int32], *, epoch: int, batch: int) -> Bytes:
-    """Write a gather programme: a slot, or ``-1 - r`` for pack row r, for each row.
+def encode_programme(
+    source: npt.NDArray[np.int32],
+    keep: npt.NDArray[np.int32] | None = None,
+    *,
+    epoch: int,
+    batch: int,
+) -> Bytes:
+    """Write a gather programme.
 
-    A later policy that moves packed rows into slots adds its list of moves as a second
-    section and its length in the header's ``edges``.
+    Args:
+        source: [rows], a slot, or ``-1 - r`` for pack row r.
+        keep: [pack rows], the slot that takes each after the batch, or -1; None: no row is
+            kept. Version 1 had no such section.
+        epoch, batch: For people who look into the file.
     """
     header = np.zeros(1, dtype=_HEADER)
     header["magic"], header["version"] = b"GLPR", VERSION
     header["epoch"], header["batch"] = epoch, batch
     header["nodes"], header["seeds"] = len(source), int((source < 0).sum())
+    header["edges"] = 0 if keep is None else len(keep)
     writer = _Writer(header)
     writer.section(source, "<i4")
+    if keep is not None:
+        writer.section(keep, "<i4")
     return writer.bytes()
 
 
-def decode_programme(record: Bytes) -> npt.NDArray[np.int32]:
-    """The programme of a batch, as a view."""
+class Programme(NamedTuple):
+    """A gather programme, as views; see :func:`encode_programme`."""
+
+    source: npt.NDArray[np.int32]
+    keep: npt.NDArray[np.int32]
+
+
+def decode_programme(record: Bytes) -> Programme:
+    """The programme of a batch, as views; ``keep`` is empty where nothing is kept."""
     h = record[:_SECTION].view(_HEADER)[0]
-    return _Reader(record).section(int(h["nodes"]), "<i4")
+    reader = _Reader(record)
+    source = reader.section(int(h["nodes"]), "<i4")
+    return Programme(source, reader.section(int(h["edges"]), "<i4"))
 
 
 def write_index(path: Path, index: Index) -> None:

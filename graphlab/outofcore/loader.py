@@ -50,9 +50,11 @@ class DiskLoader(Loader):
 
     The batches of the sampled epochs are those of :class:`graphlab.sample.NeighborLoader`
     with the same arguments, bit for bit. **Epochs.** In mode ``replay`` the sampled epochs
-    come first, in their own order; epoch e beyond them replays epoch ``e % epochs``, its
-    batches in a new random order (a function of seed and e). Modes ``direct`` and ``memory``
-    sample every epoch afresh.
+    come first, in their own order; epoch e beyond them replays epoch ``e % epochs``: in the
+    same order where rows come and go (policy ``belady``), whose schedule knows no other,
+    else in a new random one (a function of seed and e). Modes ``direct`` and ``memory``
+    sample every epoch afresh. Any batch may be asked for at any time (resuming, other
+    ranks): rows that the schedule expected to be there are then read from the store.
 
     A batch's tensors lie in a buffer that is used again once nobody refers to any of them;
     a batch that you keep is yours, and a new buffer takes its place.
@@ -150,16 +152,16 @@ class DiskLoader(Loader):
 
 
 def replay_order(
-    epoch: int, epochs: int, per_epoch: int, seed: int
+    epoch: int, epochs: int, per_epoch: int, seed: int, *, fixed: bool = False
 ) -> npt.NDArray[np.int64]:
-    """Which recorded batch is number 0, 1, ... of an epoch.
+    """Which recorded batch is number 0, 1, ... of an epoch; ``fixed`` never reorders.
 
     Example:
         >>> replay_order(1, 2, 3, seed=0).tolist()
         [3, 4, 5]
     """
     first = epoch % epochs * per_epoch
-    if epoch < epochs:
+    if epoch < epochs or fixed:
         return np.arange(first, first + per_epoch)
     return first + rng.permutation(rng.key(seed, epoch, REPLAY), per_epoch)
 

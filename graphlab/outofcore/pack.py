@@ -17,9 +17,9 @@ import numpy.typing as npt
 from graphlab import files
 from graphlab.outofcore import layout
 from graphlab.outofcore.columns import Rows
-from graphlab.outofcore.layout import INDEX, Index
+from graphlab.outofcore.layout import INDEX
 from graphlab.outofcore.reader import Bytes, align_up
-from graphlab.outofcore.schedule import MISSES
+from graphlab.outofcore.schedule import MISSES, Programmes
 from graphlab.progress import track
 
 # A piece of the scan: long enough for extents of some 100 KiB, short enough to hold.
@@ -71,7 +71,7 @@ class Packed:
     Args:
         folder: The plan's folder, with the programmes and the list of misses.
         rows: The column.
-        programmes: Index of the programmes; ``items`` counts pack rows.
+        made: The programmes: how many rows each batch misses, and which.
         hot: Ascending ids of resident rows.
 
     Attributes:
@@ -81,13 +81,11 @@ class Packed:
     """
 
     def __init__(
-        self, folder: Path, rows: Rows, programmes: Index, hot: npt.NDArray[np.int64]
+        self, folder: Path, rows: Rows, made: Programmes, hot: npt.NDArray[np.int64]
     ) -> None:
         self.folder, self.rows, self.hot = folder, rows, hot
-        self.first = np.concatenate(
-            [[0], np.cumsum(programmes["items"], dtype=np.int64)]
-        )
-        self.misses = _map_ids(folder / MISSES, int(self.first[-1]), rows.num_rows)
+        programmes, self.first = made.table, made.first
+        self.misses = _map_ids(folder / MISSES, made.misses, rows.num_rows)
         self.index = np.zeros(len(programmes), dtype=INDEX)
         place = 0
         for batch in range(len(programmes)):

@@ -13,8 +13,8 @@ from graphlab.outofcore import build, layout
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.job import Job, make_job
 from graphlab.outofcore.loader import DiskLoader
+from graphlab.outofcore.policy import Policy
 from graphlab.outofcore.run import open_loader
-from graphlab.outofcore.schedule import check_policy
 from graphlab.outofcore.sizing import Sizing
 from graphlab.outofcore.store import Store
 
@@ -117,7 +117,7 @@ def plan(
     memory: int | str = "2GiB",
     disk: int | str | None = None,
     mode: str = "auto",
-    policy: str = "static",
+    policy: str | Policy = "belady",
     path: str | Path = "plan",
     shuffle: bool = True,
     drop_last: bool = False,
@@ -128,6 +128,7 @@ def plan(
     columns: Sequence[str] | None = None,
     prefetch: int = 3,
     process_memory: int | str | None = None,
+    world_size: int = 1,
     overwrite: bool = False,
 ) -> Plan:
     """Prepare to train on a store within a memory and a disk budget.
@@ -135,8 +136,8 @@ def plan(
     ``memory``
         holds all columns, nothing is read while training;
     ``replay``
-        samples ``epochs`` epochs now, keeps the most used rows in memory, and packs every
-        other row on disk, batch by batch, so that training reads sequentially;
+        samples ``epochs`` epochs now, decides for each batch which rows are in memory, and
+        packs every other row on disk, batch by batch, so that training reads sequentially;
     ``direct``
         samples while training and reads missing rows from the store where they are.
 
@@ -160,13 +161,20 @@ def plan(
             as it likes.
         disk: Bytes that the plan may take; None: what is free.
         mode: ``auto``, ``memory``, ``replay`` or ``direct``.
-        policy: Which rows stay in memory: ``static``, the rows that most batches use.
+        policy: Which rows are in memory. ``belady``: rows come and go, those that are
+            needed next stay, which misses least; batches keep their recorded order.
+            ``static``: the rows that most batches use stay for good; later epochs may
+            have their batches in a new order. ``lru``, or any
+            :class:`graphlab.outofcore.Policy`. Sparse columns are always static.
         path: Folder of the plan.
         shuffle, drop_last, replace, weighted, disjoint, method, columns: As in
             :class:`graphlab.sample.NeighborLoader`.
         prefetch: Batches made ahead; fewer where the budget is small.
         process_memory: Bound of the whole process instead: what it takes now, ``memory``,
             and 4 MiB; ``memory`` is lowered to fit.
+        world_size: Ranks that will share each epoch, each with ``memory`` of its own; with
+            another number every batch is the same, but rows that a rank did not see come
+            from the store one by one.
         overwrite: Replace a plan of another store or of other arguments.
 
     Returns:
@@ -181,11 +189,13 @@ def plan(
 
     Cost:
         Sampling, then one sequential scan of each packed column and one write of its
-        misses. Planner memory: 4 bytes a node beside the batches and a piece of the scan.
+        misses. Planner memory: about 12 bytes a node and 20 a slot, beside the batches and
+        a piece of the scan.
 
     Source:
         DiskGNN (offline sampling, packing). A row's place is compiled instead of looked up,
-        and packs ascend by node id, so that any budget needs one scan only.
+        and packs ascend by node id, so that any budget needs one scan only. The schedule is
+        Belady's, which Ginex applies to pages; here it decides what is packed.
 
     Example:
         >>> import tempfile, torch, graphlab as gl
@@ -196,7 +206,6 @@ def plan(
         >>> p.mode, sum(batch.batch_size for batch in p.loader())
         ('memory', 3)
     """
-    check_policy("plan", policy)
     if process_memory is not None:
         memory = build.within_process(memory, process_memory)
     job = make_job(
@@ -219,6 +228,7 @@ def plan(
         policy=policy,
         prefetch=prefetch,
         path=path,
+        world_size=world_size,
     )
     body = _existing(job, overwrite)
     return Plan(job, build.build(job) if body is None else body)

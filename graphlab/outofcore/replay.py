@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,9 @@ from graphlab.outofcore.schedule import PROGRAMME
 from graphlab.outofcore.trace import SAMPLES, check_record
 from graphlab.sample.loader import Made
 
+if TYPE_CHECKING:
+    from graphlab.outofcore.slots import LiveSlots
+
 
 class _Part(NamedTuple):
     """One of a batch's regions: its file, its table, and the rows it holds."""
@@ -48,13 +51,12 @@ class Trace:
         folder: The plan.
         files: File table of the manifest.
         columns: Columns that are read from packs.
-        hot_rows: Number of resident rows.
     """
 
     def __init__(
-        self, folder: Path, files: dict[str, Any], columns: list[Rows], hot_rows: int
+        self, folder: Path, files: dict[str, Any], columns: list[Rows]
     ) -> None:
-        self.folder, self.files, self.hot_rows = folder, files, hot_rows
+        self.folder, self.files = folder, files
         self.columns = columns
         self.parts = [self._part(SAMPLES), self._part(PROGRAMME)]
         self.parts += [self._part(pack_name(rows.name), rows) for rows in columns]
@@ -106,15 +108,22 @@ def rows_per_request(row_bytes: int, segment: int) -> int:
 
 
 class Hot:
-    """The resident rows of one column."""
+    """The rows of one column in memory: those that stay, and room for ``live`` more."""
 
     def __init__(
-        self, folder: Path, files: dict[str, Any], count: int, rows: Rows, ring: Ring
+        self,
+        folder: Path,
+        files: dict[str, Any],
+        count: int,
+        rows: Rows,
+        ring: Ring,
+        *,
+        live: int = 0,
     ) -> None:
         path = folder / hot_name(rows.name)
         entry = files[path.name]
         file = DirectFile(path, entry["bytes"])
-        self.buffer = allocate(entry["rows_bytes"])
+        self.buffer = allocate(entry["rows_bytes"] + live * rows.row_bytes)
         found = 0
         try:
             length = entry["rows_bytes"]
@@ -135,7 +144,9 @@ class Hot:
             )
         self.bytes = self.buffer[: entry["rows_bytes"]]
         if rows.kind == "dense":
-            self.slots = torch.from_numpy(self.bytes).reshape(count, rows.row_bytes)
+            count += live
+            held = self.buffer[: count * rows.row_bytes]
+            self.slots = torch.from_numpy(held).reshape(count, rows.row_bytes)
             return
         entries = self.bytes[: 4 * count].view("<u4").astype(np.int64)
         item = 4 + rows.dtype.itemsize
@@ -149,6 +160,8 @@ class Replay:
         trace: The files.
         assembler: Knows the fields of a batch and owns the output buffers.
         ring: Buffers for reads.
+        hot: Rows in memory, by column.
+        live: Slots whose rows change; None where all rows stay.
         record_bytes: Room for a record and its programme.
         sparse_bytes: Room for the sparse packs of a batch.
         max_rows: Rows of the largest batch.
@@ -160,6 +173,8 @@ class Replay:
         trace: Trace,
         assembler: Assembler,
         ring: Ring,
+        hot: dict[str, Hot],
+        live: LiveSlots | None,
         *,
         record_bytes: int,
         sparse_bytes: int,
@@ -167,10 +182,7 @@ class Replay:
         verify: bool,
     ) -> None:
         self.trace, self._assembler, self._ring = trace, assembler, ring
-        self._hot = {
-            rows.name: Hot(trace.folder, trace.files, trace.hot_rows, rows, ring)
-            for rows in trace.columns
-        }
+        self._hot, self._live = hot, live
         self._record = allocate(record_bytes)
         self._sparse = allocate(sparse_bytes)
         self._dst = np.zeros(max_rows, dtype=np.int32)
@@ -209,6 +221,14 @@ class Replay:
             self._drop_stream()
         self._ring.close()
         self.trace.close()
+        if self._live is not None:
+            self._live.close()
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes read so far."""
+        refilled = 0 if self._live is None else self._live.device_bytes
+        return self.trace.device_bytes + refilled
 
     def _drop_stream(self) -> None:
         if self._stream is not None:
@@ -223,15 +243,24 @@ class Replay:
         self._collect(stream, 0, batch, sample, verify)
         self._collect(stream, 1, batch, programme[: length[1]], verify)
         record = layout.decode_sample(sample)
-        source = torch.from_numpy(layout.decode_programme(programme[: length[1]]))
+        where, keep = layout.decode_programme(programme[: length[1]])
+        source = torch.from_numpy(where)
         filling = self._assembler.begin(record)
+        refilled = 0
+        if self._live is not None:
+            refilled = self._live.begin(batch, where, record.n_id)
+            self._live.expect(keep)
         for number, rows in enumerate(self.trace.columns, start=2):
             out = filling.column(rows)
             if rows.kind == "dense":
-                self._dense(stream, number, batch, source, out, verify)
+                kept = torch.from_numpy(keep)
+                self._dense(stream, number, batch, source, kept, out, verify)
             else:
                 self._expand(stream, number, batch, source, out, verify)
-        misses = int(self.trace.parts[1].table[batch]["items"])
+        missing = int(self.trace.parts[1].table[batch]["items"])
+        if self._live is not None:
+            self._live.end(batch, keep, record.n_id[self._dst[:missing]])
+        misses = missing + refilled
         self.hits += len(record.n_id) - misses
         self.misses += misses
         self._unverified[batch] = False
@@ -243,6 +272,7 @@ class Replay:
         number: int,
         batch: int,
         source: Tensor,
+        keep: Tensor,
         out: Tensor,
         verify: bool,
     ) -> None:
@@ -251,9 +281,8 @@ class Replay:
         assert rows is not None
         count = int(entry["rows"])
         dst = torch.from_numpy(self._dst[:count])
-        io.assemble_hits(
-            self._hot[rows.name].slots, source, out, dst, decode=rows.decode
-        )
+        slots = self._hot[rows.name].slots
+        io.assemble_hits(slots, source, out, dst, decode=rows.decode)
         found = done = 0
         while done < count:
             request, data = next(stream)
@@ -261,9 +290,10 @@ class Replay:
             if verify:
                 found = layout.crc(data, found)
             size = len(data) // rows.row_bytes
-            io.assemble_rows(
-                torch.from_numpy(data), dst[done : done + size], out, decode=rows.decode
-            )
+            part_of, bytes = slice(done, done + size), torch.from_numpy(data)
+            io.assemble_rows(bytes, dst[part_of], out, decode=rows.decode)
+            if len(keep):
+                io.keep_rows(bytes, keep[part_of], slots)
             done += size
         if verify:
             check_record(part.file.path, batch, entry, found)

@@ -12,12 +12,15 @@ from graphlab.outofcore import job as jobs
 from graphlab.outofcore import layout
 from graphlab.outofcore.batch import Assembler
 from graphlab.outofcore.budget import Ledger
-from graphlab.outofcore.build import HOT_IDS
+from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.direct import Direct
 from graphlab.outofcore.loader import DiskLoader, Engine, parse_device, replay_order
 from graphlab.outofcore.pool import Pool
+from graphlab.outofcore.publish import HOT_IDS
 from graphlab.outofcore.reader import Ring
-from graphlab.outofcore.replay import Replay, Trace
+from graphlab.outofcore.replay import Hot, Replay, Trace
+from graphlab.outofcore.sizing import spare_sizes
+from graphlab.outofcore.slots import LiveSlots
 
 if TYPE_CHECKING:
     from graphlab.outofcore.plan import Plan
@@ -27,9 +30,12 @@ if TYPE_CHECKING:
 class _ReplayEpochs:
     """The engine of mode ``replay``: recorded batches, in an epoch's order."""
 
-    def __init__(self, replay: Replay, epochs: int, per_epoch: int, seed: int) -> None:
+    def __init__(
+        self, replay: Replay, epochs: int, per_epoch: int, seed: int, *, fixed: bool
+    ) -> None:
         self._replay = replay
         self._shape = (epochs, per_epoch, seed)
+        self._fixed = fixed
 
     @property
     def hits(self) -> int:
@@ -41,10 +47,11 @@ class _ReplayEpochs:
 
     @property
     def device_bytes(self) -> int:
-        return self._replay.trace.device_bytes
+        return self._replay.device_bytes
 
     def open(self, epoch: int, step: int) -> Callable[[int], Made]:
-        return self._replay.open(replay_order(epoch, *self._shape), step)
+        order = replay_order(epoch, *self._shape, fixed=self._fixed)
+        return self._replay.open(order, step)
 
     def close(self) -> None:
         self._replay.close()
@@ -80,21 +87,11 @@ def open_loader(
         raise StoreError(
             plan.path / layout.MANIFEST, None, str(described), str(held), layout.REMEDY
         )
-    files, totals = plan.body["files"], plan.totals
+    files = plan.body["files"]
     ring = Ring(sizing.depth, sizing.segment) if columns else None
     engine: Engine
     if plan.mode == "replay":
-        replay = Replay(
-            Trace(plan.path, files, columns, totals["hot_rows"]),
-            assembler,
-            ring or Ring(2, sizing.segment),
-            record_bytes=sizing.record,
-            sparse_bytes=sizing.sparse,
-            max_rows=totals["largest"][0],
-            verify=verify,
-        )
-        seed = plan.body["arguments"]["seed"]
-        engine = _ReplayEpochs(replay, plan.epochs, plan.batches_per_epoch, seed)
+        engine = _replay(plan, assembler, columns, ring, verify)
     else:
         hot = np.zeros(0, dtype=np.int64)
         if HOT_IDS in files:
@@ -119,4 +116,52 @@ def open_loader(
         prefetch=ahead,
         rank=rank,
         world_size=world_size,
+    )
+
+
+def _replay(
+    plan: Plan,
+    assembler: Assembler,
+    columns: list[Rows],
+    ring: Ring | None,
+    verify: bool,
+) -> _ReplayEpochs:
+    sizing, totals, files = plan.sizing, plan.totals, plan.body["files"]
+    ring = ring or Ring(2, sizing.segment)
+    still, capacity = totals["hot_rows"], totals.get("slots", 0)
+    hot = {
+        rows.name: Hot(plan.path, files, still, rows, ring, live=capacity)
+        for rows in columns
+    }
+    live = None
+    arguments = plan.body["arguments"]
+    if capacity:
+        _, segment = spare_sizes(0, max(rows.row_bytes for rows in columns))
+        live = LiveSlots(
+            columns,
+            hot,
+            first=still,
+            capacity=capacity,
+            per_epoch=plan.batches_per_epoch,
+            world_size=arguments["world_size"],
+            ring=Ring(sizing.spare // segment, segment),
+            gap=plan.calibration.gap,
+        )
+    replay = Replay(
+        Trace(plan.path, files, columns),
+        assembler,
+        ring,
+        hot,
+        live,
+        record_bytes=sizing.record,
+        sparse_bytes=sizing.sparse,
+        max_rows=totals["largest"][0],
+        verify=verify,
+    )
+    return _ReplayEpochs(
+        replay,
+        plan.epochs,
+        plan.batches_per_epoch,
+        arguments["seed"],
+        fixed=live is not None,
     )

@@ -1,45 +1,41 @@
 """Which rows stay in memory, and where each row of each batch is found.
 
 The trace is known, so residency is compiled: every access becomes a slot or a pack row, and
-the loader needs no table of nodes. A policy chooses the residents from the counts.
+the loader needs no table of nodes. A policy chooses; see :mod:`graphlab.outofcore.policy`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from graphlab import check
+from graphlab.errors import BudgetError
+from graphlab.ops.schedule import NEVER, Slots, next_use
 from graphlab.outofcore import layout
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.layout import INDEX, Index
+from graphlab.outofcore.policy import Policy
 from graphlab.outofcore.reader import ALIGN
 from graphlab.outofcore.trace import read_samples
 
 PROGRAMME = "programme-00000"
 MISSES = "journal-misses.bin"
+USES = "journal-uses.bin"
+# Bytes that a slot takes beside its row: whose row it is.
+NODE_BYTES = 4
+# What is tried where the policy leaves the static share open.
+SHARES = (0.0, 0.25, 0.5, 0.75)
+# A static row is read once for as many epochs as this; a miss in every one.
+HORIZON_EPOCHS = 10
 _SLICE = 2**14
-POLICIES = ("static", "belady", "lru")
-
-
-def check_policy(function: str, policy: str) -> str:
-    """Require a policy of this version; the others are reserved."""
-    check.one_of(function, "policy", policy, POLICIES)
-    if policy != "static":
-        check.fail(
-            ValueError,
-            function,
-            "policy",
-            "be 'static' in this version",
-            repr(policy),
-            "'belady' and 'lru' are reserved for a later one",
-        )
-    return policy
+_STEP_BYTES = 48  # of a batch in a pass, per row
 
 
 class Demand(NamedTuple):
@@ -116,23 +112,238 @@ def _cost(columns: list[Rows], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int
     return size
 
 
+class Residents(NamedTuple):
+    """What memory for rows holds.
+
+    Attributes:
+        still: Ascending ids of rows that stay for good, in slots 0, 1, ...
+        capacity: Slots behind them whose rows change.
+        share: The static share.
+        tried: Expected misses of an epoch by static share, where shares were compared.
+    """
+
+    still: npt.NDArray[np.int64]
+    capacity: int
+    share: float
+    tried: dict[float, int]
+
+
+class Order(NamedTuple):
+    """In which sequences batches are served: each rank's part of each epoch by itself.
+
+    Attributes:
+        epochs, per_epoch: Recorded batches.
+        world_size: Ranks that share an epoch.
+    """
+
+    epochs: int
+    per_epoch: int
+    world_size: int = 1
+
+    def sequences(self) -> Iterator[range]:
+        """Numbers of the recorded batches, sequence by sequence."""
+        for epoch in range(self.epochs):
+            first = epoch * self.per_epoch
+            for rank in range(min(self.world_size, self.per_epoch)):
+                yield range(first + rank, first + self.per_epoch, self.world_size)
+
+    @property
+    def longest(self) -> int:
+        """Batches of the longest sequence."""
+        return -(-self.per_epoch // self.world_size)
+
+
+class Uses:
+    """Nodes of each batch and their next uses, spilled: 8 bytes a row.
+
+    Args:
+        folder: The plan.
+        samples: Index of its samples.
+        order: Sequences of batches.
+        num_nodes: Nodes of the graph.
+        ledger: Account of memory.
+    """
+
+    def __init__(
+        self, folder: Path, samples: Index, order: Order, num_nodes: int, ledger: Ledger
+    ) -> None:
+        self.order, self._ledger = order, ledger
+        self._path = folder / USES
+        rows = samples["rows"].astype(np.int64)
+        self._rows, self._place = rows, 8 * (np.cumsum(rows) - rows)
+        with ledger.hold("next use of each node", 4 * num_nodes):
+            last = torch.empty(num_nodes, dtype=torch.int32)
+            self._spill(folder, samples, last)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tables."""
+        return self._rows.nbytes + self._place.nbytes
+
+    def _spill(self, folder: Path, samples: Index, last: torch.Tensor) -> None:
+        numbers = [n for s in self.order.sequences() for n in reversed(s)]
+        fresh = {s[-1] for s in self.order.sequences()}
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.ftruncate(descriptor, int(8 * self._rows.sum()))
+            for number, record in read_samples(folder, samples, self._ledger, numbers):
+                if number in fresh:
+                    last.fill_(NEVER)
+                with self._ledger.hold(
+                    "uses of a batch", _STEP_BYTES * len(record.n_id)
+                ):
+                    n_id = torch.from_numpy(record.n_id.astype(np.int64))
+                    later = torch.empty(len(n_id), dtype=torch.int32)
+                    next_use(n_id, self._step(number), last, later)
+                    data = np.concatenate([n_id.int().numpy(), later.numpy()])
+                    _write(descriptor, data.view(np.uint8), int(self._place[number]))
+        finally:
+            os.close(descriptor)
+
+    def _step(self, number: int) -> int:
+        """Place of a batch in its sequence."""
+        return number % self.order.per_epoch // self.order.world_size
+
+    def read(
+        self, sequence: range
+    ) -> Iterator[tuple[int, int, npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
+        """Number, place in the sequence, nodes and next uses of each batch."""
+        with open(self._path, "rb") as file:
+            for number in sequence:
+                count = int(self._rows[number])
+                with self._ledger.hold("uses of a batch", _STEP_BYTES * count):
+                    file.seek(int(self._place[number]))
+                    both = np.fromfile(file, np.int32, 2 * count)
+                    n_id = both[:count].astype(np.int64)
+                    yield number, self._step(number), n_id, both[count:]
+
+    def delete(self) -> None:
+        """Remove the spilled file."""
+        self._path.unlink(missing_ok=True)
+
+
+def room_for_slots(columns: list[Rows]) -> bool:
+    """Whether rows have a fixed size: sparse ones stay for good or not at all."""
+    return bool(columns) and all(rows.kind == "dense" for rows in columns)
+
+
+def choose(
+    counts: npt.NDArray[np.uint32],
+    columns: list[Rows],
+    room: int,
+    spare: int,
+    policy: Policy,
+    uses: Uses | None,
+    ledger: Ledger,
+) -> Residents:
+    """Cut memory for rows into rows that stay and slots that change.
+
+    A share that the policy leaves open is measured: the trace is played with each of
+    :data:`SHARES`, and with everything still, and the cheapest wins. A static row is read
+    once, a miss in every epoch.
+
+    Args:
+        counts: [N], batches that use each node.
+        columns: Columns on disk.
+        room: Bytes.
+        spare: Bytes of them that slots need for other things.
+        policy: Chooses what stays in the slots.
+        uses: The trace; None: nothing but static rows.
+        ledger: Account of memory.
+    """
+    share = policy.static_share
+    size = sum(rows.row_bytes for rows in columns) + NODE_BYTES
+
+    def residents(share: float) -> Residents:
+        left = room if share == 1.0 else max(room - spare, 0)
+        still = hottest(counts, columns, int(share * left), ledger)
+        if share == 1.0:
+            return Residents(still, 0, share, {})
+        used = int(_cost(columns, still).sum())
+        # No more slots than there are other rows that are used.
+        others = int(np.count_nonzero(counts)) - len(still)
+        return Residents(still, min((left - used) // size, max(others, 0)), share, {})
+
+    if uses is None or share == 1.0 or room <= spare:
+        return residents(1.0)
+    if share is not None:
+        return residents(share)
+    tried: dict[float, int] = {}
+    best, least = residents(1.0), 0.0
+    for each in (*SHARES, 1.0):
+        found = residents(each)
+        if each == 1.0:
+            misses = int(counts.sum()) - int(counts[found.still].sum())
+        elif found.capacity == 0:
+            continue
+        else:
+            misses = simulate(found, policy, uses, len(counts), ledger)
+        misses = -(-misses // uses.order.epochs)
+        cost = misses + len(found.still) / HORIZON_EPOCHS
+        # At equal cost, rows that stay are the simpler ones.
+        if not tried or cost <= least:
+            best, least = found, cost
+        tried[each] = misses
+    return best._replace(tried=tried)
+
+
+def simulate(
+    residents: Residents, policy: Policy, uses: Uses, num_nodes: int, ledger: Ledger
+) -> int:
+    """Misses of all batches, without the rows that stay for good."""
+    return sum(
+        misses
+        for _, _, misses, _, _ in _play(residents, policy, uses, num_nodes, ledger)
+    )
+
+
+def _play(
+    residents: Residents, policy: Policy, uses: Uses, num_nodes: int, ledger: Ledger
+) -> Iterator[tuple[int, npt.NDArray[np.int64], int, torch.Tensor, torch.Tensor]]:
+    """Play the trace: number, nodes, misses, ``source`` and ``keep`` of each batch.
+
+    Slots begin every sequence empty: a row that is loaded ahead saves one miss, and costs
+    as much.
+    """
+    still, capacity = residents.still, residents.capacity
+    longest = uses.order.longest
+    with ledger.hold("slots of nodes", Slots.bytes(num_nodes, capacity, longest)):
+        slots = Slots(num_nodes, capacity, longest, first=len(still))
+        slots.slot[torch.from_numpy(still)] = torch.arange(
+            len(still), dtype=torch.int32
+        )
+        for sequence in uses.order.sequences():
+            slots.clear()
+            for number, step, n_id, later in uses.read(sequence):
+                keys = policy.keys(step, len(sequence), n_id, later)
+                key = torch.from_numpy(np.ascontiguousarray(keys, dtype=np.int32))
+                source, keep = slots.step(torch.from_numpy(n_id), key)
+                yield number, n_id, slots.misses, source, keep
+
+
 class Programmes(NamedTuple):
     """What compiling wrote.
 
     Attributes:
         table: Entries of ``programme-00000.bin``; ``rows`` and ``items`` count rows and
             pack rows.
+        first: Where each batch's ids begin in the list of misses.
         misses: Pack rows of all batches.
+        static_hits: Accesses that rows that stay for good serve.
     """
 
     table: Index
+    first: npt.NDArray[np.int64]
     misses: int
+    static_hits: int
 
 
 def compile_programmes(
     folder: Path,
     samples: Index,
-    hot: npt.NDArray[np.int64],
+    residents: Residents,
+    policy: Policy,
+    uses: Uses | None,
     num_nodes: int,
     ledger: Ledger,
 ) -> Programmes:
@@ -141,23 +352,31 @@ def compile_programmes(
     Deterministic, and quick beside packing: a killed run does it again.
     """
     index = np.zeros(len(samples), dtype=INDEX)
+    first = np.zeros(len(samples), dtype=np.int64)
     wide = np.uint32 if num_nodes <= 2**32 else np.uint64
-    place = total = 0
+    place = total = static_hits = 0
+    if uses is None or residents.capacity == 0:
+        played = _look_up(folder, samples, residents.still, num_nodes, ledger)
+    else:
+        played = (
+            (number, n_id, source.numpy(), keep.numpy())
+            for number, n_id, _, source, keep in _play(
+                residents, policy, uses, num_nodes, ledger
+            )
+        )
     with (
-        ledger.hold("slot of each node", 4 * num_nodes),
         open(folder / f"{PROGRAMME}.bin", "wb") as programmes,
         open(folder / MISSES, "wb") as spill,
     ):
-        slot = np.full(num_nodes, -1, dtype=np.int32)
-        slot[hot] = np.arange(len(hot), dtype=np.int32)
-        for number, record in read_samples(folder, samples, ledger):
-            with ledger.hold("programme of a batch", 32 * len(record.n_id)):
-                source = slot[record.n_id]
+        for number, n_id, source, keep in played:
+            with ledger.hold("programme of a batch", 40 * len(n_id)):
                 where = np.flatnonzero(source < 0)
-                ids = record.n_id[where]
+                static_hits += int((source < len(residents.still)).sum()) - len(where)
+                ids = n_id[where]
                 order = np.argsort(ids, kind="stable")
                 source[where[order]] = -1 - np.arange(len(order), dtype=np.int32)
-                data = layout.encode_programme(source, epoch=0, batch=number)
+                kept = None if keep is None else keep[where[order]]
+                data = layout.encode_programme(source, kept, epoch=0, batch=number)
                 pad = -place % ALIGN
                 programmes.write(b"\0" * pad)
                 programmes.write(data.data)
@@ -172,9 +391,64 @@ def compile_programmes(
                 )
                 place += len(data)
                 spill.write(ids[order].astype(wide).tobytes())
+                first[number] = total
                 total += len(order)
         programmes.write(b"\0" * (-place % ALIGN))
         for file in (programmes, spill):
             file.flush()
             os.fdatasync(file.fileno())
-    return Programmes(index, total)
+    return Programmes(index, first, total, static_hits)
+
+
+def _look_up(
+    folder: Path,
+    samples: Index,
+    still: npt.NDArray[np.int64],
+    num_nodes: int,
+    ledger: Ledger,
+) -> Iterator[
+    tuple[
+        int, npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int32] | None
+    ]
+]:
+    """Programmes where rows stay or are missing, in order of the batches."""
+    with ledger.hold("slot of each node", 4 * num_nodes):
+        slot = np.full(num_nodes, -1, dtype=np.int32)
+        slot[still] = np.arange(len(still), dtype=np.int32)
+        for number, record in read_samples(folder, samples, ledger):
+            with ledger.hold("programme of a batch", 12 * len(record.n_id)):
+                n_id = record.n_id.astype(np.int64)
+                yield number, n_id, slot[n_id], None
+
+
+def spill_uses(
+    folder: Path,
+    samples: Index,
+    order: Order,
+    columns: list[Rows],
+    policy: Policy,
+    num_nodes: int,
+    disk: int | None,
+    ledger: Ledger,
+) -> Uses | None:
+    """The trace for policies that need it; None where only static rows are possible."""
+    rows = int(samples["rows"].astype(np.int64).sum())
+    held = sum(p.stat().st_size for p in folder.iterdir())
+    fits = disk is None or held + 8 * rows <= disk
+    if (
+        policy.static_share == 1.0
+        or not room_for_slots(columns)
+        or num_nodes >= 2**31
+        or not fits
+    ):
+        return None
+    try:
+        return Uses(folder, samples, order, num_nodes, ledger)
+    except BudgetError:
+        return None
+
+
+def _write(descriptor: int, data: npt.NDArray[np.uint8], place: int) -> None:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(descriptor, data[done:].data, place + done)

@@ -36,7 +36,10 @@ class Sizing(NamedTuple):
         resident: Bytes of columns that are in memory whole.
         topology: Bytes of the graph that are counted; 0 where it is not touched, or where
             it is left to the page cache.
-        hot: Bytes of resident rows of columns on disk.
+        hot: Bytes of rows of columns on disk that stay in memory.
+        slots: Bytes of slots whose rows change from batch to batch.
+        spare: Bytes of the buffers that refill slots where batches are not asked for in
+            their order.
     """
 
     prefetch: int
@@ -50,6 +53,8 @@ class Sizing(NamedTuple):
     resident: int
     topology: int
     hot: int
+    slots: int = 0
+    spare: int = 0
 
     @property
     def parts(self) -> dict[str, int]:
@@ -58,6 +63,7 @@ class Sizing(NamedTuple):
             "columns in memory": self.resident,
             "topology": self.topology,
             "hot rows": self.hot,
+            "slots": self.slots + self.spare,
             "read ring": self.depth * self.segment,
             "batch records": self.record + self.sparse,
             "output buffers": (self.prefetch + 1) * self.block,
@@ -79,6 +85,15 @@ def ring_sizes(limit: int, row_bytes: int) -> tuple[int, int]:
     segment = align_down(min(max(limit // 128, LEAST_SEGMENT_BYTES), SEGMENT_BYTES))
     segment = max(segment, align_up(row_bytes) + 2 * ALIGN)
     return (DEPTH if DEPTH * segment <= limit // 8 else 2), segment
+
+
+def spare_sizes(room: int, row_bytes: int) -> tuple[int, int]:
+    """Depth and segment of the ring that refills slots: single rows, wherever they begin.
+
+    About 1/32 of the memory for rows, two reads in flight at least.
+    """
+    segment = max(4 * ALIGN, align_up(row_bytes) + 2 * ALIGN)
+    return min(max(room // 32 // segment, 2), DEPTH), segment
 
 
 def share_out(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,9 +163,12 @@ def sample_epochs(
 
 
 def read_samples(
-    folder: Path, index: Index, ledger: Ledger
+    folder: Path,
+    index: Index,
+    ledger: Ledger,
+    numbers: Iterable[int] | None = None,
 ) -> Iterator[tuple[int, Record]]:
-    """Read the records of all batches in order; views are valid for one step.
+    """Read the records of batches, all in order or by number; views last for one step.
 
     Raises:
         StoreError: a record does not match its checksum.
@@ -175,7 +178,8 @@ def read_samples(
     try:
         with ledger.hold("a batch record", room):
             buffer = allocate(room)
-            for number, entry in enumerate(index):
+            for number in range(len(index)) if numbers is None else numbers:
+                entry = index[number]
                 record = file.read(int(entry["offset"]), int(entry["length"]), buffer)
                 check_record(file.path, number, entry, layout.crc(record))
                 yield number, layout.decode_sample(record)

@@ -61,13 +61,15 @@ _LOADER_METHODS = (
 
 
 @dataclass(frozen=True)
-class _Figure:
+class Figure:
+    """A plot as SVG text, and what stands under it."""
+
     caption: str
     svg: str
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
     """Runs whose scores are comparable, with what is shown about them."""
 
     title: str
@@ -77,7 +79,7 @@ class _Section:
     commands: Sequence[tuple[str, str]]
     plans: Sequence[tuple[str, str]]
     tables: Sequence[Table]
-    figures: Sequence[_Figure]
+    figures: Sequence[Figure]
     details: Sequence[Table]
 
 
@@ -132,29 +134,37 @@ def html(
 
     Cost: about a second for the plots; the page is some 100 kB a section.
     """
+    runs = _runs(result_or_run_dir)
+    groups = _groups(runs)
+    with_loader = any(run.loader() is not None for run in runs)
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=title or _title(runs),
+            intro=intro,
+            sections=[_section(group, f"s{i}") for i, group in enumerate(groups)],
+            several=len(groups) > 1,
+            methods=_METHODS + (_LOADER_METHODS if with_loader else ()),
+            version=graphlab.__version__,
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+    )
+    path = Path(path)
+    files.publish_text(path, page)
+    return path
+
+
+def environment() -> Any:
+    """Jinja's environment with the templates of this package."""
     from jinja2 import Environment, PackageLoader, select_autoescape
 
-    runs = _runs(result_or_run_dir)
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("graphlab.report"),
         autoescape=select_autoescape(["html"]),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    groups = _groups(runs)
-    with_loader = any(run.loader() is not None for run in runs)
-    page = environment.get_template("report.html").render(
-        title=title or _title(runs),
-        intro=intro,
-        sections=[_section(group, f"s{i}") for i, group in enumerate(groups)],
-        several=len(groups) > 1,
-        methods=_METHODS + (_LOADER_METHODS if with_loader else ()),
-        version=graphlab.__version__,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
-    path = Path(path)
-    files.publish_text(path, page)
-    return path
 
 
 def markdown(result_or_run_dir: Source | Sequence[Source]) -> str:
@@ -216,7 +226,7 @@ def _title(runs: Sequence[RunRecord]) -> str:
     return "; ".join(titles)
 
 
-def _section(group: Sequence[RunRecord], name: str) -> _Section:
+def _section(group: Sequence[RunRecord], name: str) -> Section:
     figures = []
     drawn = plots.curves(group)
     if drawn is not None:
@@ -224,11 +234,11 @@ def _section(group: Sequence[RunRecord], name: str) -> _Section:
             "Training loss and validation score by epoch. Thin lines are seeds, the thick one "
             "is their mean, up to where the first seed stopped."
         )
-        figures.append(_Figure(caption, plots.svg(drawn, name=f"{name}-curves")))
+        figures.append(Figure(caption, plots.svg(drawn, name=f"{name}-curves")))
     drawn = plots.memory(group)
     if drawn is not None:
         caption = "Memory for data against the declared budget."
-        figures.append(_Figure(caption, plots.svg(drawn, name=f"{name}-memory")))
+        figures.append(Figure(caption, plots.svg(drawn, name=f"{name}-memory")))
     for position, run in enumerate(group):
         loader = run.loader()
         if loader is None or not loader.device_bytes:
@@ -236,9 +246,9 @@ def _section(group: Sequence[RunRecord], name: str) -> _Section:
         drawn = plots.timeline(run)
         if drawn is not None:
             svg = plots.svg(drawn, name=f"{name}-io{position}")
-            figures.append(_Figure(f"Input and output of the run “{run.label}”.", svg))
+            figures.append(Figure(f"Input and output of the run “{run.label}”.", svg))
     verdict, kept = _verdict(group)
-    return _Section(
+    return Section(
         title=_group_title(group),
         headline=_headline(group),
         verdict=verdict,

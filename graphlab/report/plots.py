@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PALETTE = ("#3d85c6", "#e07b39", "#3a9d6e", "#b565a7", "#c94c4c", "#8a8f3c", "#7f8c9b")
 _INK = "#010203"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9.0,
     "font.family": "sans-serif",
     "svg.fonttype": "none",
@@ -60,7 +60,7 @@ def _styled(draw: Any) -> Any:
     def drawn(*args: Any, **kwargs: Any) -> Any:
         import matplotlib
 
-        with matplotlib.rc_context(_STYLE):
+        with matplotlib.rc_context(STYLE):
             return draw(*args, **kwargs)
 
     return drawn

@@ -12,7 +12,13 @@ from graphlab.errors import GraphlabError
 
 
 class ConfigError(GraphlabError, ValueError):
-    """A setting is unknown or has a value that cannot be."""
+    """A setting is unknown or has a value that cannot be.
+
+    Attributes:
+        exit_code: What the command line ends with: it was used wrongly.
+    """
+
+    exit_code = 2
 
 
 class Strict(BaseModel):

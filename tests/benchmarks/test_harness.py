@@ -81,6 +81,20 @@ def test_work_that_times_itself_and_takes_notes():
     (record,) = harness.compare("toy", [Case("one", lambda seed: trial)], repeats=2)
     assert record["contenders"]["ours"]["median"] == 7.0
     assert record["contenders"]["ours"]["notes"] == {"bytes": 5}
+
+
+def test_notes_that_differ_are_kept_for_each_run():
+    counter = iter(range(100))
+    contender = Contender(
+        "ours", lambda: next(counter), notes=lambda run: {"run": run, "same": 1}
+    )
+    trial = Trial([contender], None)
+    record = harness.run_case(Case("c", lambda _: trial), 0, 3, 1)
+    first = record["contenders"]["ours"]["each"]["run"][0]
+    assert record["contenders"]["ours"]["each"] == {
+        "run": [first, first + 1, first + 2]
+    }
+    assert record["contenders"]["ours"]["notes"] == {"run": first + 2, "same": 1}
     assert record["agreement"] == "not comparable"
     assert record["ratio"] is None
 
@@ -90,3 +104,11 @@ def test_quick_records_nothing(results):
     harness.main("toy", lambda quick: [case(log)] * quick, argv=["--quick"])
     assert log
     assert not list(results.iterdir())
+
+
+def test_work_of_minutes_is_checked_and_timed_in_one_run():
+    log: list[str] = []
+    (record,) = harness.compare("toy", [case(log, repeats=1, warmups=0)])
+    assert log == ["peer", "ours", "closed"]
+    assert record["contenders"]["peer"]["repeats"] == 1
+    assert record["agreement"] == "checked"

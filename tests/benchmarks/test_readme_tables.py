@@ -145,3 +145,18 @@ def test_scores_stand_in_percent_beside_what_needs_no_graph(checkout):
     )
     assert line in readme_tables.full(records)
     assert line in readme_tables.summary(records)
+
+
+def test_what_no_peer_does_has_a_table_of_its_own(checkout):
+    alone = record("one store", 1.0)
+    alone["ratio"] = None
+    alone["contenders"] = {"graphlab": alone["contenders"]["graphlab"]}
+    notes = {"peak_bytes": 3 * 2**20, "batches": 1200, "share": 0.25}
+    alone["contenders"]["graphlab"]["notes"] = notes
+    put(checkout, "convert", [alone])
+    assert readme_tables.main(["--root", str(checkout)]) == 0
+    text = (checkout / "README.md").read_text()
+    told = "peak 3.0 MiB, batches 1,200, share 0.25"
+    assert f"| convert | one store | 1 ms | {told} |" in text
+    tables = (checkout / "benchmarks" / "results" / "TABLES.md").read_text()
+    assert f"- one store: {told}" in tables

@@ -144,16 +144,16 @@ def test_own_models_and_missing_splits(place, capsys):
             2,
             "must be numbers as 15,10",
         ),
-        (["--data", "toy", "--model", "sgae"], 1, "did you mean `sage`"),
+        (["--data", "toy", "--model", "sgae"], 2, "did you mean `sage`"),
         (["--data", "tyo", "--model", "sage"], 1, "did you mean toy"),
         (
             ["--data", "toy", "--model", "sage", "--set", "fit.rl=1"],
-            1,
+            2,
             "unknown key `fit.rl`",
         ),
         (["--resume"], 2, "--resume needs the run folder"),
         (["--resume", "--run-dir", "."], 1, "must be a run folder"),
-        (["--recipe", "cora_gnc"], 1, "did you mean `cora_gcn`"),
+        (["--recipe", "cora_gnc"], 2, "did you mean `cora_gcn`"),
     ],
 )
 def test_wrong_options_are_named(place, arguments, code, text, capsys):

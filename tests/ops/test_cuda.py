@@ -145,6 +145,58 @@ def test_same_bits_every_time():
     )
 
 
+@pytest.mark.parametrize(("p", "q"), [(1, 1), (4, 2), (0.25, 0.5)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_random_walk(p, q, weighted):
+    generator = torch.Generator().manual_seed(0)
+    edges = torch.randint(100, (2, 700), generator=generator)
+    row, col = edges[:, torch.argsort(edges[0] * 100 + edges[1])]
+    ptr = torch.bincount(row, minlength=100).cumsum(0)
+    ptr = torch.cat([torch.zeros(1, dtype=torch.int64), ptr])
+    idx = col.int()
+    weight = torch.rand(700, generator=generator)
+    slots = ops.walk_slots(ptr, idx, weight) if weighted else None
+    starts = torch.arange(100).repeat(5)
+    expected = ops.random_walk(ptr, idx, starts, 20, slots=slots, p=p, q=q, key=3)
+    found = ops.random_walk(
+        ptr.cuda(),
+        idx.cuda(),
+        starts.cuda(),
+        20,
+        slots=None if slots is None else slots.cuda(),
+        p=p,
+        q=q,
+        key=3,
+    )
+    assert torch.equal(found.cpu(), expected)
+
+
+def test_negative_sample():
+    tables = ops.alias_build(torch.tensor([0, 50]), torch.rand(50))
+    found = ops.negative_sample(*(t.cuda() for t in tables), 1000, key=7)
+    assert torch.equal(found.cpu(), ops.negative_sample(*tables, 1000, key=7))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_skipgram_train_of_one_walk(dtype):
+    """One walk is one warp, so the order of steps is fixed; groups of 8 divide the terms."""
+    generator = torch.Generator().manual_seed(0)
+    head, tail = (torch.rand(2, 40, 32, generator=generator) - 0.5).unbind()
+    head, tail = head.clone(), tail.clone()
+    tables = ops.alias_build(torch.tensor([0, 40]), torch.ones(40))
+    walks = torch.randint(40, (1, 9), generator=generator, dtype=torch.int32)
+    change = {"window": 1, "forward": True, "negatives": 7, "rate": 0.1}
+    h, t = head.to("cuda", dtype), tail.to("cuda", dtype)
+    found = ops.skipgram_train(
+        h, t, walks.cuda(), *(x.cuda() for x in tables), **change
+    )
+    expected = ops.skipgram_train(head, tail, walks, *tables, **change)
+    tolerance = 1e-4 if dtype == torch.float32 else 3e-2
+    torch.testing.assert_close(h.float().cpu(), head, atol=tolerance, rtol=0)
+    torch.testing.assert_close(t.float().cpu(), tail, atol=tolerance, rtol=0)
+    assert found.pairs == expected.pairs
+
+
 @pytest.mark.parametrize("excluding", [False, True])
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_common_neighbors(excluding, dtype):

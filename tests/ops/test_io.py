@@ -169,6 +169,20 @@ def test_wrong_sparse_rows_never_reach_past_the_end(begin, end, column, dst):
             run(*arguments, place, out)
 
 
+@pytest.mark.parametrize("run", [io.keep_rows, twin.keep_rows], ids=["op", "twin"])
+def test_rows_are_kept_as_stored(run):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randint(256, (9, 5), dtype=torch.uint8, generator=generator)
+    keep = torch.tensor([3, -1, 0, -1, -1, 7, 1, -1, 2], dtype=torch.int32)
+    slots = torch.zeros(8, 5, dtype=torch.uint8)
+    run(rows.reshape(-1), keep, slots)
+    assert torch.equal(slots[[3, 0, 7, 1, 2]], rows[[0, 2, 5, 6, 8]])
+    assert not slots[[4, 5, 6]].any()
+    for bytes, wrong in ((rows.reshape(-1)[:-1], keep), (rows.reshape(-1), keep + 1)):
+        with pytest.raises(RuntimeError, match="`keep`"):
+            run(bytes, wrong, slots)
+
+
 def test_contract():
     slots, values = stored_rows("copy", 4, 3)
     source = torch.tensor([2, -1], dtype=torch.int32)
@@ -179,6 +193,7 @@ def test_contract():
     torch.library.opcheck(ops.assemble_rows, (flat[:12], None, dst, "copy", out))
     span = torch.tensor([0])
     torch.library.opcheck(ops.assemble_sparse, (flat, span, span, dst, out))
+    torch.library.opcheck(ops.keep_rows, (flat, dst, slots))
 
 
 ONE = torch.zeros(1, dtype=torch.int32)

@@ -135,8 +135,8 @@ def test_truncated_and_missing_files_are_found_at_opening(small, name):
         (lambda b: "{", "expected a manifest, found damage"),
         (lambda b: "[]", "expected a manifest, found damage"),
         (
-            lambda b: json.dumps({**b, "version": 2}),
-            r"version 1 or less, found version 2",
+            lambda b: json.dumps({**b, "version": 3}),
+            r"version 2 or less, found version 3",
         ),
         (lambda b: json.dumps({**b, "mode": "direct"}), "expected CRC32C"),
         (

@@ -121,7 +121,12 @@ def test_record_round_trip(disjoint, big, wide):
 def test_programme_round_trip():
     source = np.array([4, -1, 0, -2], dtype=np.int32)
     data = layout.encode_programme(source, epoch=0, batch=1)
-    assert np.array_equal(layout.decode_programme(data), source)
+    assert np.array_equal(layout.decode_programme(data).source, source)
+    assert len(layout.decode_programme(data).keep) == 0
+    keep = np.array([-1, 5], dtype=np.int32)
+    data = layout.encode_programme(source, keep, epoch=0, batch=1)
+    assert np.array_equal(layout.decode_programme(data).source, source)
+    assert np.array_equal(layout.decode_programme(data).keep, keep)
 
 
 class _Rows:

@@ -144,7 +144,15 @@ def test_training_losses_are_bit_equal(make_store, tmp_path):
 def test_later_epochs_replay_in_a_new_order(make_store, tmp_path):
     _, store = make_store()
     made = plan(
-        store, [3], None, 32, epochs=2, memory="2MiB", mode="replay", path=tmp_path
+        store,
+        [3],
+        None,
+        32,
+        epochs=2,
+        memory="2MiB",
+        mode="replay",
+        policy="static",
+        path=tmp_path,
     )
     loader = made.loader()
     epochs = [[tuple(b.input_id.tolist()) for b in loader] for _ in range(6)]
@@ -292,8 +300,9 @@ def test_exact_evaluation_in_bounded_memory(make_store, tmp_path, mode):
         ({"memory": "100KiB"}, BudgetError, r"`memory` must be at least .* to hold"),
         ({"memory": "1MiB", "batch_size": 600}, BudgetError, "smaller batch_size"),
         ({"disk": "100KiB"}, BudgetError, "`disk` must be at least"),
-        ({"policy": "belady"}, ValueError, "reserved for a later"),
-        ({"policy": "random"}, ValueError, "one of 'static', 'belady', 'lru'"),
+        ({"policy": 3}, TypeError, "have static_share and keys"),
+        ({"policy": "random"}, ValueError, "one of 'belady', 'static', 'lru'"),
+        ({"world_size": 0}, ValueError, "`world_size` must be at least 1"),
         (
             {"mode": "rolling"},
             ValueError,

@@ -67,6 +67,16 @@ def assemble_rows(
     )
 
 
+def keep_rows(bytes: Tensor, keep: Tensor, slots: Tensor) -> None:
+    """Put rows into slots; see :func:`graphlab.ops.io.keep_rows`."""
+    count, size = len(keep), slots.shape[1]
+    if (keep >= slots.shape[0]).any() or len(bytes) < count * size:
+        raise RuntimeError("`keep` names a slot, or a row, that does not exist")
+    wanted = keep >= 0
+    rows = bytes[: count * size].reshape(count, size)
+    slots[keep[wanted].long()] = rows[wanted]
+
+
 def assemble_sparse(
     bytes: Tensor, begin: Tensor, end: Tensor, dst: Tensor, out: Tensor
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from graphlab import check
 from graphlab.ops.twins.segment import owners
 
 # Edges whose products are held at a time, so that [edges, width] never is.
@@ -22,6 +23,7 @@ def spmm(
     t_perm: Tensor | None = None,
 ) -> Tensor:
     """Sum or mean of weighted rows of ``x``; see :func:`graphlab.ops.spmm`."""
+    check.offsets("spmm", "ptr", ptr, end=idx.numel())
     owner = owners(ptr)
     out = x.new_zeros(ptr.numel() - 1, x.shape[1])
     step = max(1, CHUNK_VALUES // max(1, x.shape[1]))

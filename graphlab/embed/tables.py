@@ -1,0 +1,103 @@
+"""The two tables of an embedding: in memory, or on disk with the parts in use in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphlab.embed.partition import Partition
+from graphlab.ops import pages, rng
+
+# Name of the random stream of first values, and rows made at a time.
+_START = 221
+_ROWS = 2**14
+
+
+class Tables:
+    """Head and tail tables in the order of a partition's rows, padded to ``stride``.
+
+    Args:
+        parts: The rows.
+        dim: Width of a vector.
+        stride: Floats of a row.
+        shared: Whether heads and tails are one table.
+        folder: Where the tables lie; None: in memory.
+    """
+
+    def __init__(
+        self,
+        parts: Partition,
+        dim: int,
+        stride: int,
+        *,
+        shared: bool = False,
+        folder: Path | None = None,
+    ) -> None:
+        self._parts, self.dim, self.shared = parts, dim, shared
+        shape = (len(parts.rank), stride)
+        self.folder = folder
+        if folder is None:
+            self.head = pages.empty(shape, torch.float32)
+            self.tail = self.head if shared else pages.empty(shape, torch.float32)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.head = _on_disk(folder / "head.bin", shape)
+            self.tail = self.head if shared else _on_disk(folder / "tail.bin", shape)
+
+    def collect(self, side: str, parts: list[Tensor]) -> None:
+        """Put the rows of all parts, which other processes trained, in their places."""
+        for part, rows in enumerate(parts):
+            self._side(side)[self._parts.rows(part)] = rows
+
+    def start(
+        self, seed: int, vectors: Tensor | None = None, context: Tensor | None = None
+    ) -> None:
+        """Heads uniform in (-1/2, 1/2) / dim, tails zero; or given rows, by node.
+
+        A node's first vector does not depend on the parts.
+        """
+        rank, dim = self._parts.rank, self.dim
+        for begin in range(0, len(rank), _ROWS):
+            rows = rank[begin : begin + _ROWS]
+            if vectors is None:
+                name = rng.key(seed, _START, begin)
+                generator = torch.Generator().manual_seed(name & (2**63 - 1))
+                values = torch.rand(len(rows), dim, generator=generator)
+                values.sub_(0.5).div_(dim)
+            else:
+                values = vectors[begin : begin + _ROWS].float()
+            self.head[rows, :dim] = values
+            if context is not None and not self.shared:
+                self.tail[rows, :dim] = context[begin : begin + _ROWS].float()
+
+    def part(self, side: str, part: int) -> Tensor:
+        """Rows of a part: a view of what is in memory, a copy of what is on disk."""
+        rows = self._side(side)[self._parts.rows(part)]
+        if self.folder is None:
+            return rows
+        out = pages.empty(rows.shape, torch.float32)
+        return out.copy_(rows)
+
+    def put(self, side: str, part: int, rows: Tensor) -> None:
+        """Write the rows of a part back to disk; nothing to do for what is in memory."""
+        if self.folder is not None:
+            self._side(side)[self._parts.rows(part)] = rows
+
+    def by_node(self, side: str) -> Tensor:
+        """The table in input order, without padding: [N, dim]."""
+        table, rank = self._side(side), self._parts.rank
+        out = torch.empty(len(rank), self.dim)
+        for begin in range(0, len(rank), _ROWS):
+            out[begin : begin + _ROWS] = table[rank[begin : begin + _ROWS], : self.dim]
+        return out
+
+    def _side(self, side: str) -> Tensor:
+        return self.head if side == "head" else self.tail
+
+
+def _on_disk(path: Path, shape: tuple[int, int]) -> Tensor:
+    # Fresh each time: what a killed run left in it is half of a block.
+    return torch.from_numpy(np.memmap(path, np.float32, mode="w+", shape=shape))

@@ -1,0 +1,365 @@
+"""The training loop: walks to skip-gram workers, whole or block by block of a grid."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphlab import progress
+from graphlab.embed.partition import Partition, rounds
+from graphlab.embed.plan import MemoryPlan
+from graphlab.embed.tables import Tables
+from graphlab.embed.walker import Walker
+from graphlab.ops import alias_build, rng, skipgram_train
+from graphlab.ops.skipgram import Tally
+
+# Names of random streams.
+_STEP, _BLOCK = 231, 232
+# Bytes that a pair takes while its pool is sorted into blocks.
+_PAIR_BYTES = 56
+# Walks of a call: enough that calls cost nothing, few enough for the progress line.
+_MOST_WALKS = 2**15
+# Pairs of an episode from disk, for each node: a part is read for many pairs.
+_EPISODE = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """The objective and its schedule; see :func:`graphlab.ops.skipgram_train`."""
+
+    negatives: int
+    weight: float
+    pool: int
+    rate: float
+    floor: float
+    decay: float
+    reference: bool
+    samples: int
+    exponent: float
+
+    def rate_at(self, done: float) -> float:
+        """Learning rate after ``done`` pairs: falls linearly, ends at the budget."""
+        return self.rate * max(1 - done / self.samples, self.floor)
+
+
+@dataclasses.dataclass
+class State:
+    """Where training stands; with the tables, all that a checkpoint needs."""
+
+    walks: int = 0
+    pairs: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+    loss: float = math.nan
+
+    def add(self, tallies: list[Tally], pairs: int) -> None:
+        """Count what was trained; the loss shown is a running mean."""
+        self.calls += 1
+        self.pairs += pairs
+        losses = [t.loss for t in tallies if not math.isnan(t.loss)]
+        if losses:
+            new = sum(losses) / len(losses)
+            self.loss = new if math.isnan(self.loss) else 0.9 * self.loss + 0.1 * new
+
+
+class Exchange(Protocol):
+    """Processes that own a tail part each and hand head parts around."""
+
+    rank: int
+    size: int
+
+    def pass_on(self, head: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Send a head part to the process before this one; receive the next one's."""
+
+    def gather(self, part: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
+        """The parts of all processes, everywhere."""
+
+
+class Training:
+    """Trains tables until the budget of pairs is used.
+
+    Args:
+        walker: Makes walks.
+        tables: Changed in place.
+        parts: Rows of the tables.
+        rule: Objective and schedule.
+        plan: Parts, buffers, workers.
+        seed: Names the draws.
+        threads: Threads that share the tables where there is one part.
+        state: Where to go on.
+        exchange: With it, this process trains the blocks of one tail part only.
+        after: Called after each call (or round) of training, to save or to stop.
+    """
+
+    def __init__(
+        self,
+        walker: Walker,
+        tables: Tables,
+        parts: Partition,
+        rule: Rule,
+        plan: MemoryPlan,
+        *,
+        seed: int,
+        threads: int,
+        state: State,
+        exchange: Exchange | None = None,
+        after: Callable[[State], None] = lambda state: None,
+    ) -> None:
+        self._walker, self._tables, self._parts = walker, tables, parts
+        self._rule, self._plan, self._seed = rule, plan, seed
+        self._threads, self.state, self._after = threads, state, after
+        self._exchange = exchange
+        self._held: Tensor | None = None
+        strength = walker.graph.strength
+        if strength.numel() and float(strength.max()) > 0:
+            strength = strength / strength.max()
+        weight = torch.where(strength > 0, strength.pow(rule.exponent), 0.0)
+        # One alias row a part: a block draws its negatives from its own tail part.
+        bounds = torch.tensor(parts.bounds)
+        self._threshold, self._alias = alias_build(bounds, weight)
+
+    def run(self) -> None:
+        """Train to the end of the budget."""
+        state, total = self.state, self._rule.samples
+        what = f"embed ({total:.3g} pairs)"
+        # Time of earlier parts of a resumed run counts, so that the total is known.
+        before = state.seconds
+        start = time.perf_counter()
+        with progress.track(what, total, "samples", done=state.pairs) as line:
+            while state.pairs < total:
+                done = state.pairs
+                if self._parts.parts == 1:
+                    self._train_walks()
+                else:
+                    self._train_grid()
+                state.seconds = before + time.perf_counter() - start
+                shown = "" if math.isnan(state.loss) else f"loss {state.loss:.3f}"
+                line.advance(state.pairs - done, shown)
+                self._after(state)
+
+    def _common(self) -> dict[str, Any]:
+        rule = self._rule
+        return {
+            "negatives": rule.negatives,
+            "weight": rule.weight,
+            "decay": rule.decay,
+            "reference": rule.reference,
+        }
+
+    def _train_walks(self) -> None:
+        """One call on walks; with several threads, they share the tables."""
+        shape, state, rule = self._walker.shape, self.state, self._rule
+        per_walk = shape.pairs()
+        width = 4 * (shape.length + 1) + 8
+        count = min(
+            _MOST_WALKS,
+            self._plan.buffers // (2 * width),
+            # The last call ends at the budget, up to the pairs of a walk.
+            math.ceil((rule.samples - state.pairs) / per_walk),
+        )
+        # Small calls of a small budget too: the rate is that of the pairs done.
+        walks = self._walker.walks(state.walks, count)
+        tally = skipgram_train(
+            self._tables.head,
+            self._tables.tail,
+            walks,
+            self._threshold,
+            self._alias,
+            window=shape.window,
+            forward=shape.forward,
+            shrink=shape.shrink,
+            pool=rule.pool,
+            rate=rule.rate_at(state.pairs),
+            rate_end=rule.rate_at(state.pairs + count * per_walk),
+            threads=self._threads,
+            key=rng.key(self._seed, _STEP),
+            first=state.walks,
+            **self._common(),
+        )
+        state.walks += count
+        state.add([tally], tally.pairs)
+
+    def _train_grid(self) -> None:
+        """One pool (or episode) of pairs, block by block."""
+        state, parts = self.state, self._parts
+        pool = self._pool()
+        begin, done = state.pairs, 0
+        with ThreadPoolExecutor(self._plan.workers) as workers:
+            for blocks in rounds(parts.parts):
+                size = sum(len(pool[b]) for b in blocks)
+                # All blocks of a round see the same part of the schedule.
+                rates = (
+                    self._rule.rate_at(begin + done),
+                    self._rule.rate_at(begin + done + size),
+                )
+                if self._exchange is None:
+                    calls = [
+                        workers.submit(self._train_block, b, pool[b], rates)
+                        for b in blocks
+                    ]
+                    tallies = [c.result() for c in calls]
+                else:
+                    tallies = [self._train_mine(blocks, pool, rates)]
+                state.add(tallies, size)
+                done += size
+        self._release()
+
+    def _train_mine(
+        self, blocks: list[tuple[int, int]], pool: Any, rates: tuple[float, float]
+    ) -> Tally:
+        """This process's block of a round; then its head part goes on to the next one."""
+        exchange, tables, parts = self._exchange, self._tables, self._parts
+        assert exchange is not None
+        block = blocks[exchange.rank]
+        mine = parts.rows(exchange.rank)
+        if self._held is None:
+            self._held = tables.head[mine].clone()
+        tail = tables.tail[mine]
+        tally = self._steps(block, pool[block], rates, self._held, tail)
+        following = (block[0] + 1) % parts.parts
+        rows = parts.rows(following)
+        shape = (rows.stop - rows.start, self._held.shape[1])
+        self._held = exchange.pass_on(self._held, shape)
+        if following == exchange.rank:
+            tables.head[mine] = self._held
+        return tally
+
+    def _train_block(
+        self, block: tuple[int, int], pairs: Any, rates: tuple[float, float]
+    ) -> Tally:
+        """A block with its two parts, from and back to where the tables are."""
+        head_part, tail_part = block
+        tables = self._tables
+        if len(pairs) == 0:
+            return Tally(math.nan, 0)
+        head = tables.part("head", head_part)
+        shared = tables.shared and head_part == tail_part
+        tail = head if shared else tables.part("tail", tail_part)
+        tally = self._steps(block, pairs, rates, head, tail)
+        tables.put("head", head_part, head)
+        if not shared:
+            tables.put("tail", tail_part, tail)
+        return tally
+
+    def _steps(
+        self,
+        block: tuple[int, int],
+        pairs: Any,
+        rates: tuple[float, float],
+        head: Tensor,
+        tail: Tensor,
+    ) -> Tally:
+        """Train a block's pairs; ids become rows of the two parts."""
+        head_part, tail_part = block
+        parts = self._parts
+        if len(pairs) == 0:
+            return Tally(math.nan, 0)
+        rows = parts.rows(tail_part)
+        base = torch.tensor(
+            [parts.bounds[head_part], parts.bounds[tail_part]], dtype=torch.int32
+        )
+        name = rng.key(self._seed, _BLOCK, self.state.walks, head_part, tail_part)
+        size, tallies = len(pairs), []
+        step = max(1, self._plan.buffers // _PAIR_BYTES)
+        for first in range(0, size, step):
+            local = pairs[first : first + step]
+            local = torch.as_tensor(local) - base
+            share = [(first + k) / size for k in (0, len(local))]
+            rate, end = (rates[0] + (rates[1] - rates[0]) * s for s in share)
+            tallies.append(
+                skipgram_train(
+                    head,
+                    tail,
+                    local,
+                    self._threshold[rows],
+                    self._alias[rows],
+                    window=1,
+                    forward=True,
+                    pool=self._rule.negatives,
+                    rate=rate,
+                    rate_end=end,
+                    key=name,
+                    first=first,
+                    **self._common(),
+                )
+            )
+        return Tally(tallies[0].loss, sum(t.pairs for t in tallies))
+
+    def _pool(self) -> dict[tuple[int, int], Any]:
+        """Pairs of the next walks by block."""
+        state, rule = self.state, self._rule
+        in_memory = max(1, self._plan.buffers // _PAIR_BYTES)
+        wanted = min(
+            rule.samples - state.pairs,
+            _EPISODE * self._plan.nodes if self._plan.streamed else in_memory,
+        )
+        if not self._plan.streamed:
+            return self._sorted(wanted, in_memory)
+        files = _BlockFiles(self._tables.folder or Path(), self._parts.parts)
+        found = 0
+        while found < wanted:
+            pool = self._sorted(wanted - found, in_memory)
+            found += sum(len(p) for p in pool.values())
+            files.append(pool)
+        return files.read()
+
+    def _sorted(self, wanted: int, most: int) -> dict[tuple[int, int], Tensor]:
+        shape, state, parts = self._walker.shape, self.state, self._parts.parts
+        per_walk = shape.pairs()
+        count = max(1, min(math.ceil(wanted / per_walk), int(most / per_walk)))
+        walks = self._walker.walks(state.walks, count)
+        pairs = self._walker.pairs(walks, state.walks)[:wanted]
+        state.walks += count
+        edges = torch.tensor(self._parts.bounds[1:-1], dtype=torch.int32)
+        part = torch.bucketize(pairs, edges, right=True, out_int32=True)
+        block = part[:, 0] * parts + part[:, 1]
+        order = torch.argsort(block, stable=True)
+        ends = torch.bincount(block, minlength=parts**2).cumsum(0).tolist()
+        pairs = pairs[order]
+        return {
+            divmod(b, parts): pairs[begin:end]
+            for b, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
+        }
+
+    def _release(self) -> None:
+        if self._plan.streamed and self._tables.folder is not None:
+            for path in self._tables.folder.glob("pairs-*.bin"):
+                path.unlink()
+
+
+class _BlockFiles:
+    """Pairs of an episode on disk, one file a block."""
+
+    def __init__(self, folder: Path, parts: int) -> None:
+        self._folder = folder
+        self._blocks = [(h, t) for h in range(parts) for t in range(parts)]
+        for path in folder.glob("pairs-*.bin"):
+            path.unlink()
+
+    def _path(self, block: tuple[int, int]) -> Path:
+        return self._folder / f"pairs-{block[0]}-{block[1]}.bin"
+
+    def append(self, pool: dict[tuple[int, int], Tensor]) -> None:
+        for block, pairs in pool.items():
+            with open(self._path(block), "ab") as file:
+                file.write(pairs.numpy().tobytes())
+
+    def read(self) -> dict[tuple[int, int], Any]:
+        found: dict[tuple[int, int], Any] = {}
+        for block in self._blocks:
+            path = self._path(block)
+            if not path.exists() or path.stat().st_size == 0:
+                found[block] = np.empty((0, 2), np.int32)
+            else:
+                count = path.stat().st_size // 8
+                found[block] = np.memmap(path, np.int32, mode="r+", shape=(count, 2))
+        return found

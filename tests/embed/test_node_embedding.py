@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import graphlab as gl
+from graphlab.embed import NodeEmbedding
+from graphlab.embed.partition import partition, rounds
+from graphlab.errors import BudgetError, StoreError
+
+SAMPLES = 150_000
+
+
+@pytest.fixture(scope="module")
+def sbm():
+    return gl.datasets.generate("sbm", num_nodes=200, num_edges=2000, num_features=2)
+
+
+def purity(emb: NodeEmbedding, y: torch.Tensor) -> float:
+    """Share of the five nearest nodes that are of the same block; chance: 1 / blocks."""
+    ids = emb.knn(torch.arange(len(y)), 5).ids
+    return float((y[ids] == y[:, None]).float().mean())
+
+
+def make(**change) -> NodeEmbedding:
+    given = {"dim": 24, "samples": SAMPLES, "workers": 1, "window": 4} | change
+    return NodeEmbedding(**given)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"method": "node2vec", "p": 4.0, "q": 0.5},
+        {"method": "line", "window": None, "samples": 600_000},
+        {"method": "line", "window": None, "order": 1, "samples": 600_000},
+        {"compat": "reference", "window": None, "augmentation_step": 2},
+        {"shrink_window": True, "num_negatives": 5, "negative_weight": 1.0},
+        {"departure": "degree"},
+        {"partitions": 4, "workers": 2},
+        {"memory": "590KiB", "dim": 64},
+    ],
+    ids=lambda change: "-".join(change) or "default",
+)
+def test_blocks_are_found(sbm, change):
+    """A chance of 1/7 a neighbour; training finds over half of them in every mode."""
+    emb = make(**change).fit(sbm.graph)
+    assert emb.vectors.shape == (200, change.get("dim", 24))
+    assert emb.vectors.isfinite().all()
+    assert purity(emb, sbm.y) > 0.5
+    assert emb.history["pairs"] >= emb.history["settings"]["samples"]
+    # The budget is met up to the pairs of one walk.
+    assert emb.history["pairs"] <= emb.history["settings"]["samples"] + 400
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"partitions": 2}, {"method": "line", "window": None}]
+)
+def test_a_seed_repeats_to_the_bit(sbm, change):
+    first, again = (make(**change).fit(sbm.graph) for _ in range(2))
+    assert torch.equal(first.vectors, again.vectors)
+    assert torch.equal(first.context, again.context)
+    other = make(**change, seed=1).fit(sbm.graph)
+    assert not torch.equal(first.vectors, other.vectors)
+
+
+def test_a_grid_is_the_same_with_any_number_of_workers(sbm):
+    one, two, three = (
+        make(partitions=4, workers=w).fit(sbm.graph).vectors for w in (1, 2, 3)
+    )
+    assert torch.equal(one, two)
+    assert torch.equal(one, three)
+
+
+def test_streamed_tables_are_those_of_the_grid(sbm):
+    """Disk changes how many pairs a block has at a time: quality agrees."""
+    streamed = make(memory="590KiB", dim=64).fit(sbm.graph)
+    assert streamed.history["streamed"]
+    whole = make(dim=64, partitions=streamed.history["partitions"]).fit(sbm.graph)
+    assert not whole.history["streamed"]
+    assert abs(purity(streamed, sbm.y) - purity(whole, sbm.y)) < 0.1
+
+
+def test_plan_is_told_and_a_budget_that_cannot_hold_is_refused(sbm, capsys):
+    make().fit(sbm.graph)
+    assert "memory: " in capsys.readouterr().err
+    plan = make(memory="590KiB", dim=64).plan(sbm.graph)
+    assert plan.streamed
+    assert plan.total <= 590 * 1024
+    assert plan.buffers <= 64 * 2**20
+    with pytest.raises(BudgetError, match=r"`memory` must be at least .* got 60.0 KiB"):
+        make(memory="60KiB").fit(sbm.graph)
+
+
+def test_vectors_stand_in_input_order():
+    # Two triangles that no edge joins.
+    edges = torch.tensor([[0, 2, 4, 1, 3, 5], [2, 4, 0, 3, 5, 1]])
+    g = gl.Graph(edges).to_undirected()
+    emb = make(samples=40_000, dim=16, window=2).fit(g)
+    assert emb.knn([0, 1], 2).ids.sort().values.tolist() == [[2, 4], [3, 5]]
+
+
+def test_isolated_nodes_and_dead_ends_are_no_problem():
+    g = gl.Graph(torch.tensor([[0, 1, 2], [1, 2, 3]]), num_nodes=6)
+    emb = make(samples=2_000, dim=16).fit(g)
+    assert emb.vectors.isfinite().all()
+    grid = make(samples=2_000, dim=16, partitions=3).fit(g)
+    assert grid.vectors.isfinite().all()
+
+
+def test_resume_after_a_checkpoint_is_exact(sbm, tmp_path):
+    whole = make().fit(sbm.graph)
+
+    emb = make(checkpoint=tmp_path / "c")
+    asked = iter([False] * 3)
+    # Small calls, so that there is a middle to stop in.
+    import graphlab.embed.training as training
+
+    before, training._MOST_WALKS = training._MOST_WALKS, 100
+    try:
+        with pytest.raises(
+            KeyboardInterrupt, match=r"interrupted after .* pairs; saved"
+        ):
+            emb.fit(sbm.graph, stop=lambda: next(asked, True))
+        again = make(checkpoint=tmp_path / "c").fit(sbm.graph)
+        small = make().fit(sbm.graph)
+    finally:
+        training._MOST_WALKS = before
+    assert torch.equal(again.vectors, small.vectors)
+    assert again.history["pairs"] == small.history["pairs"] == whole.history["pairs"]
+    with pytest.raises(ValueError, match=r"`checkpoint` must be of the same settings"):
+        make(checkpoint=tmp_path / "c", seed=3).fit(sbm.graph)
+    damaged = next((tmp_path / "c").glob("head-*.bin"))
+    damaged.write_bytes(b"short")
+    with pytest.raises(StoreError, match="head-"):
+        make(checkpoint=tmp_path / "c").fit(sbm.graph)
+
+
+KILLED = """
+import sys, torch, graphlab as gl
+import graphlab.embed.training as training
+training._MOST_WALKS = 100
+d = gl.datasets.generate("sbm", num_nodes=200, num_edges=2000, num_features=2)
+gl.embed.NodeEmbedding(dim=24, samples=3_000_000, workers=1, window=4,
+                       checkpoint=sys.argv[1], checkpoint_seconds=0.0).fit(d.graph)
+"""
+
+
+def test_a_killed_fit_leaves_a_whole_checkpoint(sbm, tmp_path, monkeypatch):
+    folder = tmp_path / "c"
+    run = subprocess.Popen([sys.executable, "-c", KILLED, str(folder)])
+    for _ in range(600):
+        if (folder / "state.json").exists() or run.poll() is not None:
+            break
+        time.sleep(0.05)
+    time.sleep(0.2)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert (folder / "state.json").exists()
+    monkeypatch.setattr("graphlab.embed.training._MOST_WALKS", 100)
+    again = make(samples=3_000_000, checkpoint=folder).fit(sbm.graph)
+    whole = make(samples=3_000_000).fit(sbm.graph)
+    assert torch.equal(again.vectors, whole.vectors)
+
+
+def test_warm_start(sbm):
+    first = make().fit(sbm.graph)
+    warm = make(init=first, samples=1, lr=1e-9).fit(sbm.graph)
+    torch.testing.assert_close(warm.vectors, first.vectors, atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match=r"`init` must be \[200, 24\], got \[3, 24\]"):
+        make(init=torch.zeros(3, 24)).fit(sbm.graph)
+
+
+def test_weights_are_followed():
+    """Node 0 has a heavy edge to 1 and a light one to 2."""
+    edges = torch.tensor([[0, 1, 0, 2, 1, 3, 2, 4], [1, 0, 2, 0, 3, 1, 4, 2]])
+    weight = torch.tensor([50.0, 50, 0.1, 0.1, 1, 1, 1, 1])
+    g = gl.Graph(edges, 5, weight)
+    emb = make(samples=40_000, dim=16, window=1).fit(g)
+    score = emb.vectors[0] @ emb.context.T
+    assert score[1] > score[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"method": "walk"}, ValueError, "`method` must be one of 'deepwalk', 'line'"),
+        ({"dim": 0}, ValueError, "`dim` must be at least 1, got 0"),
+        ({"p": 2.0}, ValueError, "`p` must be 1 for other methods than node2vec"),
+        ({"lr": -1.0}, ValueError, "`lr` must be positive and finite, got -1.0"),
+        (
+            {"augmentation_step": 2},
+            ValueError,
+            "`augmentation_step` must be given alone",
+        ),
+        ({"epochs": 1}, ValueError, "`epochs` must be given without `samples`"),
+        ({"order": 3}, ValueError, "`order` must be 1 or 2, got 3"),
+        ({"compat": "paper"}, ValueError, "`compat` must be one of 'reference'"),
+        ({"workers": 0}, ValueError, "`workers` must be at least 1, got 0"),
+        ({"dtype": "int8"}, ValueError, "`dtype` must be one of 'float32'"),
+    ],
+)
+def test_errors_name_the_argument(change, error, message):
+    with pytest.raises(error, match=message):
+        make(**change)
+
+
+def test_use_before_fit_and_graphs_without_edges_are_refused():
+    with pytest.raises(ValueError, match=r"must be fitted, .*; call fit"):
+        make().knn([0])
+    with pytest.raises(ValueError, match="`g` must have edges, got none"):
+        make().fit(gl.Graph(torch.empty(2, 0, dtype=torch.int64), 3))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_rounds_are_orthogonal_and_meet_every_block_once(parts):
+    seen = []
+    for blocks in rounds(parts):
+        assert len({h for h, _ in blocks}) == len({t for _, t in blocks}) == parts
+        seen += blocks
+    assert sorted(seen) == [(h, t) for h in range(parts) for t in range(parts)]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_parts_are_equal_in_size_and_degree(parts):
+    generator = torch.Generator().manual_seed(0)
+    degree = torch.randint(1, 100, (203,), generator=generator)
+    p = partition(degree, parts)
+    assert torch.equal(p.rank[p.node], torch.arange(203))
+    sizes = torch.tensor(p.bounds).diff()
+    assert sizes.max() - sizes.min() <= 1
+    sums = torch.stack([degree[p.node[p.rows(i)]].sum() for i in range(parts)])
+    assert sums.max() - sums.min() <= 100
