@@ -12,7 +12,15 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["common_neighbors", "csr_build", "gather_rows", "random_walk", "segment", "spmm"],
+    [
+        "common_neighbors",
+        "common_neighbors_strategies",
+        "csr_build",
+        "gather_rows",
+        "random_walk",
+        "segment",
+        "spmm",
+    ],
 )
 def test_op_benchmark_runs_and_contenders_agree(name):
     command = [sys.executable, "-m", f"benchmarks.ops.{name}", "--quick"]
