@@ -34,10 +34,8 @@ SETS = {"acm": "acm", "dblp_cluster": "dblp", "citeseer": "citeseer", "usps": "u
 METHODS: dict[str, dict[str, Any]] = {
     "reference": {"compat": "reference"},
     "ours": {},
-    # Ours without reading labels out over neighbours: the loss alone.
-    "own_labels": {"readout": 0},
-    # Tried first: negatives that estimate the sum over all nodes, codes averaged over 2 hops.
-    "meta2": {"negatives": "meta2", "smooth": 2, "readout": 0},
+    # Close to the reference: own codes, cluster means as negatives, neighbours vote at the end.
+    "own_codes": {"smooth": 0, "negatives": "meta", "readout": 1},
     # SCGC*: full negatives, with its own settings.
     "scgc": {},
 }

@@ -9,9 +9,8 @@ what one call adds to the process at its peak, measured in a process of its own.
 
 from __future__ import annotations
 
-import functools
-import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -108,15 +107,21 @@ def both(z: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     return value.detach(), grad
 
 
-@functools.cache
-def peak(contender: str, num_nodes: int, seed: int) -> dict[str, int]:
+def peak(contender: str, num_nodes: int, seed: int) -> int:
     """Bytes that a call adds to a process at its peak."""
     command = [sys.executable, "-m", "benchmarks.models.pamc_loss", "--peak"]
     command += [contender, str(num_nodes), str(seed)]
+    # Every tensor of any size is mapped and unmapped: freed memory is not there to reuse.
+    given = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     done = subprocess.run(
-        command, cwd=harness.ROOT, capture_output=True, text=True, check=True
+        command,
+        cwd=harness.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **given},
     )
-    return json.loads(done.stdout)
+    return int(done.stdout)
 
 
 def measure_peak(contender: str, num_nodes: int, seed: int) -> None:
@@ -130,7 +135,7 @@ def measure_peak(contender: str, num_nodes: int, seed: int) -> None:
     Path("/proc/self/clear_refs").write_text("5")
     before = status("VmRSS")
     call()
-    print(json.dumps({"peak_bytes": status("VmHWM") - before}))
+    print(status("VmHWM") - before)
 
 
 def status(field: str) -> int:
@@ -153,7 +158,6 @@ def setup(num_nodes: int, seed: int) -> Trial:
             name,
             CONTENDERS[name](*data),
             ["torch"] if name != "graphlab" else [],
-            notes=functools.partial(_notes, name, num_nodes, seed),
         )
         for name in ("graphlab", "unfused")
     ]
@@ -172,20 +176,9 @@ def setup(num_nodes: int, seed: int) -> Trial:
 def setup_full(num_nodes: int, seed: int) -> Trial:
     data = inputs(num_nodes, seed)
     names = ("graphlab", "all nodes")
-    contenders = [
-        Contender(
-            name,
-            CONTENDERS[name](*data),
-            notes=functools.partial(_notes, name, num_nodes, seed),
-        )
-        for name in names
-    ]
+    contenders = [Contender(name, CONTENDERS[name](*data)) for name in names]
     # Another loss: only the work is compared.
     return Trial(contenders, None)
-
-
-def _notes(contender: str, num_nodes: int, seed: int, _: object) -> dict[str, Any]:
-    return dict(peak(contender, num_nodes, seed))
 
 
 def cases(quick: bool) -> Iterable[Case]:
@@ -217,21 +210,26 @@ def cases(quick: bool) -> Iterable[Case]:
 
 
 def add_ratios() -> None:
-    """Put memory ratios and the slope over sizes into the records."""
+    """Measure memory where it is not, and put its ratio and the slope into the records."""
     records = harness.load(NAME)
     times = {}
     for record in records:
         found = record["contenders"]
-        peaks = {name: c["notes"]["peak_bytes"] for name, c in found.items()}
+        size = SIZES[record["case"].split()[0]]
+        for name, entry in found.items():
+            if not entry["notes"].get("peak_bytes"):
+                entry["notes"] = {"peak_bytes": peak(name, size, record["seed"])}
+        peaks = {name: entry["notes"]["peak_bytes"] for name, entry in found.items()}
         peer = next(name for name in peaks if name != "graphlab")
         record["memory_ratio"] = round(peaks[peer] / peaks["graphlab"], 3)
+        print(record["case"], peaks, f"memory ratio {record['memory_ratio']}")
         if peer == "unfused":
-            size = SIZES[record["case"].split()[0]]
             times[size] = found["graphlab"]["median"]
             if len(times) > 1:
                 first = min(times)
                 slope = math.log(times[size] / times[first]) / math.log(size / first)
                 record["slope"] = round(slope, 4)
+                print(f"log-log slope from {first:,} to {size:,} nodes: {slope:.3f}")
     if records:
         harness.save(NAME, records)
 
@@ -241,4 +239,5 @@ if __name__ == "__main__":
         measure_peak(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     else:
         harness.main(NAME, cases)
-        add_ratios()
+        if "--quick" not in sys.argv:
+            add_ratios()

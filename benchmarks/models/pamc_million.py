@@ -36,9 +36,10 @@ SETTINGS: dict[str, Any] = {
     "batch_size": 8192,
     "order": 1,
     "smooth": 2,
-    "readout": 2,
-    "alpha": 1.0,
-    "beta": 0.1,
+    "readout": 1,
+    "alpha": 0.1,
+    "beta": 1.0,
+    "lr": 1e-4,
     "negatives": "anchor",
 }
 

@@ -122,7 +122,7 @@ GL_INLINE void step(float* __restrict head, const Term* term, int64_t stride,
   Lanes sum[kGroup] = {}, x, gradient = {};
   float* row[kRows];
   for (int r = 0; r < kRows; ++r) row[r] = term[r].row;
-  for (int64_t k = 0; k < stride; k += kLanes) {
+  for (int64_t k = 0; k < stride; k += kRowLanes) {
     Lanes h;
     load(head + k, h);
     for (int r = 0; r < kRows; ++r) {
@@ -150,7 +150,7 @@ GL_INLINE void step(float* __restrict head, const Term* term, int64_t stride,
       kept -= w * decay;
     }
   }
-  for (int64_t k = 0; k < stride; k += kLanes) {
+  for (int64_t k = 0; k < stride; k += kRowLanes) {
     Lanes h, change = {};
     load(head + k, h);
     for (int r = 0; r < kRows; ++r) {
@@ -191,7 +191,7 @@ struct Tally {
 };
 
 GL_INLINE void prefetch_row(const float* row, int64_t stride) {
-  for (int64_t k = 0; k < stride; k += kLanes) __builtin_prefetch(row + k, 1);
+  for (int64_t k = 0; k < stride; k += kRowLanes) __builtin_prefetch(row + k, 1);
 }
 
 // The walks of one thread in order, a few of them drawn and prefetched ahead.
@@ -210,7 +210,7 @@ class Trainer {
         pool_(s.pool_of(s.most_pairs(row))),
         negative_(static_cast<size_t>((ahead_ + 1) * pool_)),
         place_(static_cast<size_t>(ahead_ + 1)),
-        head_(static_cast<size_t>(tables.stride + kLanes)),
+        head_(static_cast<size_t>(tables.stride + kRowLanes)),
         term_(static_cast<size_t>(2 * s.window * (1 + s.negatives))) {}
 
   // Returns false where an id is no row of its table.

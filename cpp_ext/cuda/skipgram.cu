@@ -185,7 +185,7 @@ Tensor skipgram_train(Tensor head, Tensor tail, const Tensor& walks,
            "tables must be float32 or bfloat16");
   for (const Tensor* t : {&head, &tail}) {
     GL_CHECK(t->dim() == 2 && t->scalar_type() == type && t->is_contiguous() &&
-                 t->size(1) % kLanes == 0 && t->size(1) > 0,
+                 t->size(1) % kRowLanes == 0 && t->size(1) > 0,
              "tables must be contiguous, rows padded to 16 numbers");
   }
   GL_CHECK(head.size(1) == tail.size(1), "tables must have rows of one length");

@@ -12,7 +12,7 @@
 namespace graphlab::skipgram {
 
 // Rows of both tables are padded with zeros to this many floats: one 512-bit register.
-constexpr int64_t kLanes = 16;
+constexpr int64_t kRowLanes = 16;
 // Draws of the window's size come after all draws of negatives.
 constexpr uint64_t kShrink = uint64_t{1} << 40;
 // Every so-many-th walk of a call counts for the loss that is shown.
@@ -56,7 +56,7 @@ inline Tables read_tables(Tensor& head, Tensor& tail) {
   for (const Tensor* t : {&head, &tail}) {
     GL_CHECK(t->dim() == 2 && t->scalar_type() == ScalarType::Float,
              "tables must be float32 matrices");
-    GL_CHECK(t->is_contiguous() && t->size(1) % kLanes == 0 && t->size(1) > 0,
+    GL_CHECK(t->is_contiguous() && t->size(1) % kRowLanes == 0 && t->size(1) > 0,
              "tables must be contiguous, rows padded to 16 floats");
   }
   GL_CHECK(head.size(1) == tail.size(1), "tables must have rows of one length");

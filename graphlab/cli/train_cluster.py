@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 from graphlab.cli import output
 
 if TYPE_CHECKING:
+    from graphlab.tasks.callbacks import Callback
     from graphlab.tasks.cluster_recipe import ClusterRecipe
     from graphlab.tasks.cluster_result import ClusterResult
 
@@ -77,16 +79,14 @@ def cluster(
         fit["n_clusters"] = clusters
     resolved = cluster_recipe.load(tree, settings or [])
     folder = run_dir or _free_folder(resolved)
-    output.resume_with(
-        shlex.join(_command(resolved, folder, settings, recipe, reference))
-    )
+    output.resume_with(shlex.join(_command(folder)))
     seeds = resolved.fit.seed_list
     progress.say(
         f"PamCGC on {resolved.data.name}: {len(seeds)} seed{'s' if len(seeds) > 1 else ''}, "
         f"each pre-trains its own auto-encoder; into {folder}"
     )
     result = cluster_recipe.run(
-        resolved, run_dir=folder, callbacks=[_Progress(len(seeds))]
+        resolved, run_dir=folder, callbacks=[_progress(len(seeds))]
     )
     _finish(result, folder, as_json)
 
@@ -109,18 +109,10 @@ def _tree(data: str | None, recipe: str | None, root: str | None) -> dict[str, A
     return tree
 
 
-def _command(
-    recipe: ClusterRecipe,
-    folder: Path,
-    settings: list[str] | None,
-    name: str | None,
-    reference: bool,
-) -> list[str]:
-    """A command that goes on with this run."""
-    import sys
-
+def _command(folder: Path) -> list[str]:
+    """The command given, with its run folder."""
     given = sys.argv[1:]
-    if "--run-dir" not in given:
+    if not any(a == "--run-dir" or a.startswith("--run-dir=") for a in given):
         given = [*given, "--run-dir", str(folder)]
     return ["graphlab", *given]
 
@@ -136,43 +128,37 @@ def _free_folder(recipe: ClusterRecipe) -> Path:
         path = folder / "config.json"
         if not path.is_file():
             return folder
-        held = json.loads(path.read_text()).get("recipe") or {}
-        held.get("fit", {}).pop("seeds", None)
-        if held == wanted:
+        if json.loads(path.read_text()).get("recipe") == wanted:
             return folder
         number += 1
 
 
-class _Progress:
+def _progress(seeds: int) -> Callback:
     """Says where the run is: a line a seed, and a moving one for epochs."""
+    from graphlab import progress
+    from graphlab.tasks.callbacks import Callback
 
-    def __init__(self, seeds: int) -> None:
-        from graphlab.progress import Progress
+    class Told(Callback):
+        done = 0
+        bar: progress.Progress
 
-        self._seeds, self._done = seeds, 0
-        self._make = Progress
-        self._bar: Any = None
+        def on_run_start(self, seed: int, config: Any) -> None:
+            self.bar = progress.Progress(f"seed {seed}", 0, "epochs")
 
-    def on_run_start(self, seed: int, config: Any) -> None:
-        self._bar = self._make(f"seed {seed}", 0, "epochs")
+        def on_epoch_end(self, seed: int, record: Any) -> None:
+            self.bar.advance(1, f"modularity {record['modularity']:.3f}")
 
-    def on_epoch_end(self, seed: int, record: Any) -> None:
-        self._bar.advance(1, f"modularity {record['modularity']:.3f}")
+        def on_run_end(self, seed: int, outcome: Any) -> None:
+            self.bar.close()
+            self.done += 1
+            score = outcome["test"]
+            shown = "" if score is None else f", accuracy {100 * score:.1f} %"
+            progress.say(
+                f"seed {seed} ({self.done} of {seeds}): epoch {outcome['best_epoch']}, "
+                f"modularity {outcome['valid']:.3f}{shown}, {outcome['seconds']:.0f} s"
+            )
 
-    def on_run_end(self, seed: int, outcome: Any) -> None:
-        from graphlab import progress
-
-        self._bar.close()
-        self._done += 1
-        score = outcome["test"]
-        shown = "" if score is None else f", accuracy {100 * score:.1f} %"
-        progress.say(
-            f"seed {seed} ({self._done} of {self._seeds}): epoch {outcome['best_epoch']}, "
-            f"modularity {outcome['valid']:.3f}{shown}, {outcome['seconds']:.0f} s"
-        )
-
-    def on_done(self, result: Any) -> None:
-        pass
+    return Told()
 
 
 def _finish(result: ClusterResult, folder: Path, as_json: bool) -> None:

@@ -49,8 +49,7 @@ def influence(
     """
     name = "influence"
     if not isinstance(graph, Graph):
-        got = type(graph).__name__
-        check.fail(TypeError, name, "graph", "be a Graph", got)
+        check.fail(TypeError, name, "graph", "be a Graph", type(graph).__name__)
     check.positive(name, "order", order)
     if topk is not None:
         check.positive(name, "topk", topk)

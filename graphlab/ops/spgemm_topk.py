@@ -100,11 +100,11 @@ def _check(name: str, argument: str, matrix: object, like: Matrix) -> None:
         got = type(matrix).__name__
         check.fail(TypeError, name, argument, "be (ptr, idx, val)", got)
     ptr, idx, val = matrix
-    dtypes = check.INDEX_DTYPES, check.FLOAT_DTYPES
-    if matrix is not like:
-        dtypes = (like[1].dtype,), (like[2].dtype,)
-    check.tensor(name, argument, idx, dtypes=dtypes[0], ndim=1)
-    check.tensor(name, argument, val, dtypes=dtypes[1], ndim=1)
+    is_first = matrix is like
+    indices = check.INDEX_DTYPES if is_first else (like[1].dtype,)
+    values = check.FLOAT_DTYPES if is_first else (like[2].dtype,)
+    check.tensor(name, argument, idx, dtypes=indices, ndim=1)
+    check.tensor(name, argument, val, dtypes=values, ndim=1)
     check.offsets(name, argument, ptr, end=len(idx))
     if len(val) != len(idx):
         requirement = f"have a value for each of {len(idx)} entries"

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
-from graphlab import check
+from graphlab import check, memory
 from graphlab.evaluate import Stamp, clustering_scores
 from graphlab.tasks import calling, checkpoint, interrupt
 from graphlab.tasks.callbacks import Callback
@@ -86,8 +86,6 @@ def fit(
         >>> len(r.test.values), sorted(r.baselines), r.labels(0).shape
         (2, ['kmeans'], torch.Size([90]))
     """
-    from graphlab.models import PamCGC
-
     seeds = _require_seeds(seeds)
     for name in baselines:
         check.one_of(_FUNCTION, "baselines", name, BASELINES)
@@ -96,10 +94,14 @@ def fit(
         check.fail(ValueError, _FUNCTION, "d", "have features", "none", remedy)
     if model is None:
         model = default_model(d.name)
-    elif not callable(model) or isinstance(model, PamCGC):
-        need, got = "be a factory of estimators", type(model).__name__
+    elif not callable(model):
         check.fail(
-            TypeError, _FUNCTION, "model", need, got, "pass the class or a partial"
+            TypeError,
+            _FUNCTION,
+            "model",
+            "be a factory of estimators",
+            type(model).__name__,
+            "pass the class or a partial",
         )
     chosen = graph_of(d) if graph is None else graph
     y = _classes(d)
@@ -115,7 +117,7 @@ def fit(
             "num_features": d.num_features,
         },
         "model": {"target": f"{type(first).__module__}:{type(first).__qualname__}"}
-        | calling.describe(model),
+        | calling.describe(cast(Any, model)),
         "fit": {"n_clusters": k, "baselines": list(baselines)},
         "seeds": list(seeds),
         "stamp": Stamp(
@@ -175,8 +177,20 @@ def graph_of(d: Dataset, *, knn: int = 3, metric: str = "euclidean") -> Graph:
 
     if d.graph.num_edges:
         return d.graph.without_self_loops().to_undirected()
-    x = d.x if isinstance(d.x, Tensor) else d.x.gather(torch.arange(d.num_nodes))
-    return knn_graph(x.float(), knn, metric=metric)
+    x = in_memory(d)
+    dense = x if isinstance(x, Tensor) else x.gather(torch.arange(d.num_nodes))
+    return knn_graph(dense.float(), knn, metric=metric)
+
+
+def in_memory(d: Dataset) -> Any:
+    """Features as a tensor, or as the SparseColumn that they are."""
+    from graphlab.datasets import SparseColumn
+
+    if isinstance(d.x, (Tensor, SparseColumn)):
+        return d.x
+    needed = d.num_nodes * d.num_features * 4
+    memory.require(_FUNCTION, "the features in memory", needed)
+    return d.x.gather(torch.arange(d.num_nodes))
 
 
 class _Run:
@@ -194,6 +208,7 @@ class _Run:
         request: interrupt.Request,
     ) -> None:
         self.d, self.graph, self.k, self.y, self.seed = d, graph, k, y, seed
+        self.x = in_memory(d)
         self.folder, self.callbacks, self.request = folder, callbacks, request
         self.log_bytes: int | None = None
 
@@ -221,14 +236,14 @@ class _Run:
             # What a run folder calls the validation score is what chooses the epoch.
             record["valid"] = record["modularity"]
             if self.y is not None and score_epochs:
-                epochs.append(clustering_scores(self.y, q.argmax(1)))
+                epochs.append(self._score(q.argmax(1)))
             if self.folder is not None:
                 self.folder.log("epoch", **record)
             for callback in self.callbacks:
                 callback.on_epoch_end(self.seed, record)
 
         model.fit(
-            self.d.x, self.graph, self.k, autoencoder=net, on_epoch_end=on_epoch_end
+            self.x, self.graph, self.k, autoencoder=net, on_epoch_end=on_epoch_end
         )
         outcome = self._outcome(model, epochs, controls, time.perf_counter() - started)
         found = {
@@ -262,7 +277,7 @@ class _Run:
             net.load_state_dict(checkpoint.read(path)[0])
             return net
         net = model.pretrain(
-            self.d.x,
+            self.x,
             self.graph,
             on_epoch=lambda epoch, _: self._stop_if_asked(
                 f"epoch {epoch} of pre-training"
@@ -284,15 +299,15 @@ class _Run:
         for name in names:
             self._stop_if_asked(f"baseline {name}")
             if name == "kmeans":
-                labels = controls.kmeans(self.d.x, self.k, seed=self.seed)
+                labels = controls.kmeans(self.x, self.k, seed=self.seed)
             elif name == "propagated":
                 labels = controls.propagated_kmeans(
-                    self.d.x, self.graph, self.k, seed=self.seed
+                    self.x, self.graph, self.k, seed=self.seed
                 )
             elif name == "spectral":
                 labels = controls.spectral(self.graph, self.k, seed=self.seed)
             else:
-                rows = features(self.d.x)
+                rows = features(self.x)
                 if isinstance(rows, SparseRows):
                     rows = rows.with_values(rows.value.float())
                 with torch.no_grad():
@@ -300,7 +315,7 @@ class _Run:
                         rows.float() if isinstance(rows, Tensor) else rows
                     )
                 labels = controls.kmeans(codes, self.k, seed=self.seed)
-            found[name] = clustering_scores(self.y, labels)
+            found[name] = self._score(labels)
         return found
 
     def _outcome(
@@ -312,8 +327,8 @@ class _Run:
     ) -> dict[str, Any]:
         scores: dict[str, Any] = {}
         if self.y is not None:
-            scores["chosen"] = clustering_scores(self.y, model.labels_)
-            scores["last"] = clustering_scores(self.y, model.last_labels_)
+            scores["chosen"] = self._score(model.labels_)
+            scores["last"] = self._score(model.last_labels_)
             if epochs:
                 scores["best_epoch_by_classes"] = {
                     name: max(e[name] for e in epochs) for name in epochs[0]
@@ -334,6 +349,12 @@ class _Run:
             + self.k * model.dim,
             "commits": [Stamp("", "", "", "").commit],
         }
+
+    def _score(self, labels: Tensor) -> dict[str, float]:
+        """Scores over the nodes that have a class."""
+        assert self.y is not None
+        known = self.y >= 0
+        return clustering_scores(self.y[known], labels[known])
 
     def _stop_if_asked(self, where: str) -> None:
         if self.request:
@@ -357,13 +378,14 @@ def _require_seeds(seeds: Iterable[int]) -> list[int]:
 
 
 def _classes(d: Dataset) -> Tensor | None:
-    y = d.y if isinstance(d.y, Tensor) or d.y is None else None
+    y = d.y
     if y is None:
         return None
-    if y.dim() != 1:
-        need = "have one class a node, or none"
-        check.fail(ValueError, _FUNCTION, "d", need, f"labels {list(y.shape)}")
-    return y.long()
+    if y.dim() != 1 or y.is_floating_point():
+        need = "have one class id a node, or no labels"
+        got = f"{str(y.dtype).removeprefix('torch.')} labels {list(y.shape)}"
+        check.fail(ValueError, _FUNCTION, "d", need, got)
+    return y.long() if bool((y >= 0).any()) else None
 
 
 def _num_clusters(n_clusters: int | None, y: Tensor | None) -> int:
@@ -372,4 +394,4 @@ def _num_clusters(n_clusters: int | None, y: Tensor | None) -> int:
     if y is None:
         need = "be given for data without classes"
         check.fail(ValueError, _FUNCTION, "n_clusters", need, None)
-    return len(y.unique())
+    return len(y[y >= 0].unique())

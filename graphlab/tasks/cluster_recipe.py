@@ -94,7 +94,8 @@ def load(
     for text in overrides:
         override(tree, text)
     recipe = schema.build(ClusterRecipe, tree, "recipe")
-    factory(recipe)
+    # Checks the values too, before anything is read.
+    factory(recipe)(seed=0)
     return recipe
 
 
@@ -138,6 +139,9 @@ def run(
 
     d = datasets.load(recipe.data.name, recipe.data.root)
     fit = recipe.fit
+    # Seeds may be added to a run; they stand in the config beside the recipe.
+    noted = recipe.model_dump(mode="json")
+    noted["fit"].pop("seeds")
     return cluster.fit(
         d,
         factory(recipe),
@@ -149,7 +153,7 @@ def run(
         baselines=fit.baselines,
         autoencoders=autoencoders,
         score_epochs=fit.score_epochs,
-        notes={"recipe": recipe.model_dump(mode="json")},
+        notes={"recipe": noted},
     )
 
 

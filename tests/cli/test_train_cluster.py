@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -40,10 +41,10 @@ def test_json_is_one_object_and_the_same_command_goes_on(store, capsys):
         "autoencoder",
     }
     assert "seed 1 (2 of 2)" in captured.err
-    page = open(shown["report"]).read()
+    page = Path(shown["report"]).read_text()
     assert "<svg" in page
     assert "saw the classes" in page
-    assert open(shown["plot"], "rb").read(4) == b"\x89PNG"
+    assert Path(shown["plot"]).read_bytes()[:4] == b"\x89PNG"
     assert main([*command[:-1], "--runs", "3"]) == 0
     captured = capsys.readouterr()
     assert "epoch chosen without classes" in captured.out
