@@ -149,7 +149,9 @@ def _scores(record: dict[str, Any]) -> tuple[str, ...]:
     """A line of test scores, in percent, beside the controls that need no graph."""
 
     def show(score: dict[str, Any]) -> str:
-        return f"{100 * score['mean']:.2f} ± {100 * (score['std'] or 0):.2f}"
+        # One seed has no deviation.
+        spread = "" if score["std"] is None else f" ± {100 * score['std']:.2f}"
+        return f"{100 * score['mean']:.2f}{spread}"
 
     controls = [f"{name} {show(s)}" for name, s in record["baselines"].items()]
     return (

@@ -66,15 +66,17 @@ def table(name: str, order: Sequence[str]) -> str:
         record = records[case]
         stamp = Stamp.from_json(record["stamp"])
         scores = Scores(tuple(record["test"]["values"]), tuple(record["seeds"]), stamp)
-        low, high = scores.interval()
         goal = (
             "" if record["goal"] is None else f", published {100 * record['goal']:.2f}"
         )
-        lines.append(
-            f"{case}: {100 * scores.mean:.2f} ± {100 * scores.std:.2f} over "
-            f"{len(scores.values)} seeds, 95 % interval {100 * low:.2f} to "
-            f"{100 * high:.2f}{goal}"
-        )
+        spread = " over one seed"
+        if len(scores.values) > 1:
+            low, high = scores.interval()
+            spread = (
+                f" ± {100 * scores.std:.2f} over {len(scores.values)} seeds, 95 % interval "
+                f"{100 * low:.2f} to {100 * high:.2f}"
+            )
+        lines.append(f"{case}: {100 * scores.mean:.2f}{spread}{goal}")
         for other, value in record["baselines"].items():
             lines.append(f"    {other}: {100 * value['mean']:.2f}")
     return "\n".join(lines)

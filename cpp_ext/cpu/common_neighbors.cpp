@@ -33,12 +33,6 @@ constexpr int64_t kTaskPairs = 512;
 constexpr int64_t kAhead = 6;
 // Pairs from which the cost of all is judged.
 constexpr int64_t kSample = 4096;
-constexpr int kVectorBytes = 64;
-
-template <typename T>
-using Vector [[gnu::vector_size(kVectorBytes)]] = T;
-template <typename T>
-constexpr int64_t kLanes = kVectorBytes / sizeof(T);
 
 struct Arguments {
   const int64_t* ptr;

@@ -79,6 +79,12 @@ class LinkModel(nn.Module):
             )
         return self.encoder(x, graph)
 
+    def caching(self) -> contextlib.AbstractContextManager[None]:
+        """Keep between calls of :meth:`score` what the head can, for one ``h`` and graph."""
+        keeping = getattr(self.head, "caching", contextlib.nullcontext)
+        kept: contextlib.AbstractContextManager[None] = keeping()
+        return kept
+
     @torch.no_grad()
     def score(
         self,
@@ -109,8 +115,7 @@ class LinkModel(nn.Module):
         self.eval()
         try:
             h = self.encode(x, graph) if h is None else h
-            keeping = getattr(self.head, "caching", contextlib.nullcontext)
-            with keeping():
+            with self.caching():
                 parts = [
                     self.head(h, graph, part.contiguous())
                     for part in pairs.split(batch_size, 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -130,6 +130,20 @@ class NCN(GAE):
         if last_linear:
             self.common_mlp.append(nn.Linear(width, width))
         self.beta = nn.Parameter(torch.full((1,), float(beta)))
+        # Inside `caching`: what depends on h alone, by the h it was made from.
+        self._kept: dict[str, Any] | None = None
+
+    @contextlib.contextmanager
+    def caching(self) -> Iterator[None]:
+        """Keep between calls what pairs share, for evaluation: ``h`` and graph must stay."""
+        if self._kept is not None:
+            yield
+            return
+        self._kept = {}
+        try:
+            yield
+        finally:
+            self._kept = None
 
     def forward(
         self,
@@ -149,7 +163,14 @@ class NCN(GAE):
         return rows
 
     def _neighbors(self, h: Tensor) -> Tensor:
-        return h if self.neighbor_mlp is None else h + self.neighbor_mlp(h)
+        if self.neighbor_mlp is None:
+            return h
+        if self._kept is None or self.training:
+            return h + self.neighbor_mlp(h)
+        if self._kept.get("h") is not h:
+            self._kept |= {"h": h, "h_hat": h + self.neighbor_mlp(h)}
+        h_hat: Tensor = self._kept["h_hat"]
+        return h_hat
 
     def _score(
         self,
@@ -269,16 +290,6 @@ class NCNC(NCN):
         self.prior_mlp = nn.Sequential(
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)
         )
-        self._cache: dict[int, InnerLogits] | None = None
-
-    @contextlib.contextmanager
-    def caching(self) -> Iterator[None]:
-        """Keep inner logits between calls, for evaluation: ``h`` and graph must stay."""
-        self._cache = {}
-        try:
-            yield
-        finally:
-            self._cache = None
 
     def forward(
         self,
@@ -380,11 +391,11 @@ class NCNC(NCN):
         if self.compat == "reference" and self.training:
             return score(pairs)
         key = pairs[0] * rows.num_nodes + pairs[1]
-        if self._cache is None or self.training:
+        if self._kept is None or self.training:
             distinct, place = key.unique(return_inverse=True)
             both = torch.stack([distinct // rows.num_nodes, distinct % rows.num_nodes])
             return score(both)[place]
-        known = self._cache.setdefault(depth, InnerLogits(self.memory))
+        known = self._kept.setdefault(f"level {depth}", InnerLogits(self.memory))
         return known.of(key, rows.num_nodes, score)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -58,6 +58,16 @@ def require_factory(function: str, factory: Any) -> None:
     if not callable(factory):
         got = type(factory).__name__
         check.fail(TypeError, function, "model", "be a factory of modules", got)
+
+
+def require_seeds(function: str, seeds: Iterable[int]) -> list[int]:
+    """Require seeds of at least 0, each once, and return them as a list."""
+    wanted = list(seeds)
+    if not wanted or len(set(wanted)) != len(wanted):
+        check.fail(ValueError, function, "seeds", "name each seed once", wanted)
+    for seed in wanted:
+        check.positive(function, "seeds", seed, least=0)
+    return wanted
 
 
 def describe(factory: Factory) -> dict[str, Any]:

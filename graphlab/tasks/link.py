@@ -130,7 +130,7 @@ def fit(
     fields = {name: given[name] for name in LinkSettings.model_fields}
     settings = schema.build(LinkSettings, fields, "link.fit")
     calling.require_factory("link.fit", model)
-    wanted = _seeds(seeds)
+    wanted = calling.require_seeds("link.fit", seeds)
     where = torch.device(device)
     data = _Splits(d, split, settings, where)
     first = data.of(wanted[0])
@@ -245,15 +245,6 @@ class _Splits:
             scorer = LinkScorer(d, self._x, self._settings, self._device)
             self._scorer = (d, scorer, scorer.heuristics())
         return self._scorer
-
-
-def _seeds(seeds: Iterable[int]) -> list[int]:
-    wanted = list(seeds)
-    if not wanted or len(set(wanted)) != len(wanted):
-        check.fail(ValueError, "link.fit", "seeds", "name each seed once", wanted)
-    for seed in wanted:
-        check.positive("link.fit", "seeds", seed, least=0)
-    return wanted
 
 
 def _require_sound(d: Dataset) -> None:

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from graphlab import check
+from graphlab.graph import Adjacency
+from graphlab.graph.adjacency import owners
+from graphlab.graph.entries import entries_of
 from graphlab.models.link_graph import link_graph
 from graphlab.models.link_model import LinkModel
 from graphlab.tasks import link_scoring
@@ -123,11 +126,12 @@ class LinkResult(Result):
 def _blocks(d: Dataset, sources: Tensor, kind: str, batch_size: int) -> Any:
     """Blocks of sources: the first one's place, and candidates as (place, node)."""
     rows = link_graph("score_all", d.graph)
+    adjacency = Adjacency(rows.ptr, rows.idx, None)
     n = d.num_nodes
     work = torch.full((len(sources),), n)
     if kind == "two_hop":
         reach = torch.zeros(n, dtype=torch.int64)
-        reach.index_add_(0, _owner(rows.ptr), rows.degree[rows.idx.long()])
+        reach.index_add_(0, owners(rows.ptr), rows.degree[rows.idx.long()])
         work = reach[sources].clamp(max=n)
     before = work.cumsum(0)
     first = 0
@@ -136,9 +140,9 @@ def _blocks(d: Dataset, sources: Tensor, kind: str, batch_size: int) -> Any:
         last = int(torch.searchsorted(before, done + batch_size, right=True))
         last = min(max(last, first + 1), len(sources))
         block = sources[first:last]
-        near_place, near = _expand(rows.ptr, rows.idx, block)
+        near, near_place, _ = entries_of(adjacency, block)
         if kind == "two_hop":
-            through, far = _expand(rows.ptr, rows.idx, near)
+            far, through, _ = entries_of(adjacency, near)
             key = near_place[through] * n + far
         else:
             key = torch.arange(len(block) * n)
@@ -148,15 +152,3 @@ def _blocks(d: Dataset, sources: Tensor, kind: str, batch_size: int) -> Any:
         if len(key):
             yield first, key // n, key % n
         first = last
-
-
-def _owner(ptr: Tensor) -> Tensor:
-    return torch.repeat_interleave(torch.arange(len(ptr) - 1), ptr.diff())
-
-
-def _expand(ptr: Tensor, idx: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
-    """Places in ``nodes`` and neighbours there."""
-    count = ptr[nodes + 1] - ptr[nodes]
-    place = torch.repeat_interleave(torch.arange(len(nodes)), count)
-    offset = torch.arange(len(place)) - (count.cumsum(0) - count)[place]
-    return place, idx[ptr[nodes][place] + offset].long()

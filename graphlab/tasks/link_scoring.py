@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -171,12 +172,15 @@ class LinkScorer:
 
         h = None
         model.eval()
+        kept: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if isinstance(model, LinkModel):
             with torch.no_grad():
                 h = model.encode(self._x, graph)
-        return pairs.evaluate(
-            self._settings.metric, score, self._settings.eval_batch_size
-        )
+            kept = model.caching()
+        with kept:
+            return pairs.evaluate(
+                self._settings.metric, score, self._settings.eval_batch_size
+            )
 
 
 @torch.no_grad()

@@ -130,8 +130,9 @@ class LinkTraining(Training):
     def _make_model(self) -> nn.Module:
         d, memory = self._job.d, self._settings.memory
         made = calling.make("link.fit", self._job.factory, d.num_features, d.num_nodes)
-        if memory is not None and isinstance(getattr(made, "head", None), NCNC):
-            made.head.memory = sizes.parse(memory)
+        head = getattr(made, "head", None)
+        if memory is not None and isinstance(head, NCNC):
+            head.memory = sizes.parse(memory)
         return made
 
     def _make_optimiser(self) -> torch.optim.Optimizer:

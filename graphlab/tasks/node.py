@@ -112,7 +112,7 @@ def fit(
     fields = {name: given[name] for name in FitSettings.model_fields}
     settings = schema.build(FitSettings, fields, "node.fit")
     calling.require_factory("node.fit", model)
-    seeds = _seeds(seeds)
+    seeds = calling.require_seeds("node.fit", seeds)
     outputs = _require_sound(d, settings, eval_loader)
     where = torch.device(device)
     config: dict[str, Any] = {
@@ -174,15 +174,6 @@ def fit(
     for callback in callbacks:
         callback.on_done(result)
     return result
-
-
-def _seeds(seeds: Iterable[int]) -> list[int]:
-    wanted = list(seeds)
-    if not wanted or len(set(wanted)) != len(wanted):
-        check.fail(ValueError, "node.fit", "seeds", "name each seed once", wanted)
-    for seed in wanted:
-        check.positive("node.fit", "seeds", seed, least=0)
-    return wanted
 
 
 def _require_sound(

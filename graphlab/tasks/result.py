@@ -183,6 +183,10 @@ class Result:
             got = f"{path} without config.json"
             check.fail(ValueError, "Result.load", "path", "be a run folder", got)
         config = read_json(path / "config.json")
+        if config.get("task") == "link" and cls is Result:
+            need, got = "be a run of the node task", "one of the link task"
+            remedy = "use gl.tasks.LinkResult.load"
+            check.fail(ValueError, "Result.load", "path", need, got, remedy)
         runs = []
         for seed in config["seeds"]:
             state = path / f"seed-{seed}" / "state.json"

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
     "name",
     [
         "common_neighbors",
+        "common_neighbors_strategies",
         "csr_build",
         "gather_rows",
         "random_walk",

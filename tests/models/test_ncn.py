@@ -152,6 +152,22 @@ def test_memory_bound_does_not_change_values():
         torch.testing.assert_close(narrow(h, g, pairs[:, :9]), expected[:9])
 
 
+def test_caching_makes_the_neighbours_once_and_forgets():
+    g, pairs, h = graph(), pairs_of(), torch.randn(30, 8)
+    head = NCN(8).eval()
+    calls = []
+    head.neighbor_mlp.register_forward_hook(lambda *_: calls.append(1))
+    expected = head(h, g, pairs)
+    with head.caching():
+        for _ in range(3):
+            with head.caching():
+                assert torch.equal(head(h, g, pairs), expected)
+        assert len(calls) == 2
+        assert not torch.equal(head(h + 1, g, pairs), expected)
+    head(h, g, pairs)
+    assert len(calls) == 4
+
+
 def test_excluding_equals_the_graph_without_the_pairs():
     g, x = graph(), torch.randn(30, 4)
     batch = g.edge_index[:, g.edge_index[0] < g.edge_index[1]][:, ::3].contiguous()

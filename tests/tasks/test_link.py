@@ -98,6 +98,8 @@ def test_a_stopped_run_continues_to_the_same_bits(data, tmp_path):
     assert torch.equal(
         again.predict(d, pairs, seed=1), expected.predict(d, pairs, seed=1)
     )
+    with pytest.raises(ValueError, match=r"link task; use gl\.tasks\.LinkResult"):
+        gl.tasks.Result.load(whole)
     with pytest.raises(ValueError, match="hold a run of the same settings"):
         link.fit(data, model("ncnc"), run_dir=whole, **{**arguments, "lr": 0.5})
 
