@@ -18,4 +18,5 @@ def test_runs(name, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     assert capsys.readouterr().out
-    assert list(Path.cwd().rglob("report.html")) or name == "pyg_data.py"
+    without = ("pyg_data.py", "own_edges_to_vectors.py")
+    assert list(Path.cwd().rglob("report.html")) or name in without
