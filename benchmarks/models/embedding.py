@@ -139,7 +139,11 @@ def _fill() -> None:
         "repeats": 10,
     }
     blog = "blogcatalog"
-    CASES["blogcatalog_deepwalk"] = (blog, {**curve}, readme)
+    CASES["blogcatalog_deepwalk_step_2"] = (
+        blog,
+        {**curve, "augmentation_step": 2, "epochs": 2000},
+        readme,
+    )
     # gensim's K = 5 and ours at the same walks, for the claim of equal quality.
     equal = {**curve, "walks_per_node": 10, "train_shares": [0.5]}
     CASES["blogcatalog_10_walks"] = (blog, {**equal}, {})
@@ -152,6 +156,7 @@ def _fill() -> None:
     CASES["ppi_line"] = ("ppi", {**ppi, **LINE}, {at_90: 0.2182})
     CASES["ppi_node2vec"] = ("ppi", {**ppi, **node2vec}, {at_90: 0.2067})
     CASES["ppi_prone"] = ("ppi", {**ppi, "method": "prone"}, {at_90: 0.246})
+    CASES["blogcatalog_deepwalk"] = (blog, {**curve}, readme)
     # One part against four, and tables of four times the budget against memory. GraphVite
     # hides one edge of 102 for testing and ranks by vector times context.
     links = {**LINE, "hide_edges": 0.01}
@@ -167,6 +172,8 @@ def _fill() -> None:
         {**curve, "method": "prone"},
         {at_90: 0.4114, "deepwalk@50%/f1_micro": 0.407},
     )
+    decayed = {**curve, "weight_decay": 0.005}
+    CASES["blogcatalog_deepwalk_decayed"] = (blog, decayed, readme)
     reference = {**LINE, **both, "compat": "reference"}
     CASES["blogcatalog_reference"] = (blog, reference, quick)
 

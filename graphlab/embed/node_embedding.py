@@ -58,8 +58,9 @@ class NodeEmbedding:
         order: 2: heads and contexts are two tables; 1: one table (LINE of first order).
         departure: ``node``: every node in turn begins a walk; ``degree``: as edges are drawn.
         lr: First learning rate; it falls linearly to zero at the end of the budget.
-        weight_decay: Of rows that a step touches, times the term's weight; GraphVite's value,
-            which on BlogCatalog is worth two points of F1.
+        weight_decay: Of rows that a step touches, times the term's weight. Default: for
+            forward pairs (``line``, ``augmentation_step``) GraphVite's 0.005, worth two
+            points of F1 on BlogCatalog; with a ``window`` none, where it costs six.
         weighted: Whether to follow edge weights where the graph has them.
         workers: Threads; None: all cores. Without partitions they share the tables without
             locks, and results vary a little; with one worker results repeat.
@@ -124,7 +125,7 @@ class NodeEmbedding:
         order: int = 2,
         departure: str | None = None,
         lr: float = 0.025,
-        weight_decay: float = 0.005,
+        weight_decay: float | None = None,
         weighted: bool = True,
         workers: int | None = None,
         partitions: int | None = None,
