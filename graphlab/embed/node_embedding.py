@@ -19,6 +19,7 @@ from graphlab.embed.settings import Settings, resolve
 from graphlab.embed.tables import Tables
 from graphlab.embed.training import Exchange, Rule, State, Training
 from graphlab.embed.walker import Walker
+from graphlab.ops.registry import has_kernel
 
 if TYPE_CHECKING:
     from graphlab.graph import Graph
@@ -37,7 +38,9 @@ class NodeEmbedding:
         dim: Width d of a vector.
         seed: Names all draws. With one worker (or with ``partitions``), the same seed gives
             the same vectors to the bit.
-        device: ``cpu``; ``auto`` is the same until a CUDA kernel is there.
+        device: ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` takes a GPU where its kernel is
+            built. On a GPU walks are made on the CPU, ahead of the trainer; this path has
+            not been run yet.
         window: Pairs reach so many places to both sides of a walk; default 10 (line: 1).
         augmentation_step: GraphVite's window: pairs reach so many places forward.
         shrink_window: Reach 1 to ``window`` places, drawn anew each time, as word2vec does.
@@ -55,8 +58,9 @@ class NodeEmbedding:
         order: 2: heads and contexts are two tables; 1: one table (LINE of first order).
         departure: ``node``: every node in turn begins a walk; ``degree``: as edges are drawn.
         lr: First learning rate; it falls linearly to zero at the end of the budget.
-        weight_decay: Of rows that a step touches, times the term's weight; GraphVite's value,
-            which on BlogCatalog is worth two points of F1.
+        weight_decay: Of rows that a step touches, times the term's weight. Default: for
+            forward pairs (``line``, ``augmentation_step``) GraphVite's 0.005, worth two
+            points of F1 on BlogCatalog; with a ``window`` none, where it costs six.
         weighted: Whether to follow edge weights where the graph has them.
         workers: Threads; None: all cores. Without partitions they share the tables without
             locks, and results vary a little; with one worker results repeat.
@@ -66,7 +70,7 @@ class NodeEmbedding:
         memory: Bytes for tables, graph copy and buffers, such as ``"2GiB"``. Tables that do
             not fit stay on disk and are streamed part by part.
         scratch: Folder for tables on disk; None: a temporary one.
-        dtype: ``float32``.
+        dtype: ``float32``; on a GPU also ``bfloat16``.
         scorer: ``dot``.
         init: Vectors [N, dim] to start from, or another NodeEmbedding (warm start).
         checkpoint: Folder to save to while training. A fit with the same settings and graph
@@ -121,7 +125,7 @@ class NodeEmbedding:
         order: int = 2,
         departure: str | None = None,
         lr: float = 0.025,
-        weight_decay: float = 0.005,
+        weight_decay: float | None = None,
         weighted: bool = True,
         workers: int | None = None,
         partitions: int | None = None,
@@ -137,9 +141,14 @@ class NodeEmbedding:
         given = locals()
         self._given = {k: v for k, v in given.items() if k not in ("self", "__class__")}
         name = "NodeEmbedding"
-        check.one_of(name, "dtype", dtype, ("float32",))
+        self._device = _device(name, device)
+        on_cpu = self._device == "cpu"
+        dtypes = ("float32",) if on_cpu else ("float32", "bfloat16")
+        check.one_of(name, "dtype", dtype, dtypes)
         check.one_of(name, "scorer", scorer, ("dot",))
-        check.one_of(name, "device", device, ("auto", "cpu"))
+        if not on_cpu and memory is not None:
+            need = "be None on a GPU: tables are streamed to the CPU only"
+            check.fail(ValueError, name, "memory", need, memory)
         if workers is not None:
             check.positive(name, "workers", workers)
         if partitions is not None:
@@ -230,6 +239,8 @@ class NodeEmbedding:
                 plan.stride,
                 shared=settings.order == 1,
                 folder=folder,
+                device=self._device,
+                dtype=getattr(torch, self._given["dtype"]),
             )
             state = self._begin(tables, settings, g)
             prepared = time.perf_counter() - begin
@@ -387,11 +398,8 @@ class NodeEmbedding:
             nonlocal last
             asked = stop()
             if folder is not None and (asked or time.monotonic() - last >= seconds):
-                kept = {"head": tables.head}
-                if not tables.shared:
-                    kept["tail"] = tables.tail
                 content = {"fit": facts, "state": vars(state)}
-                checkpoint.write(Path(folder), kept, content)
+                checkpoint.write(Path(folder), tables.snapshot(), content)
                 last = time.monotonic()
             if asked:
                 kept_in = f"; saved in {folder}" if folder else ""
@@ -400,6 +408,18 @@ class NodeEmbedding:
                 )
 
         return after
+
+
+def _device(name: str, device: str) -> str:
+    """The device to train on; ``auto`` is a GPU only where the kernel is built."""
+    built = has_kernel("graphlab::skipgram_train", "CUDA")
+    usable = built and torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if usable else "cpu"
+    if device == "cpu" or (device.partition(":")[0] == "cuda" and usable):
+        return device
+    need = "be auto, cpu, or cuda where its kernels are built and a GPU is"
+    check.fail(ValueError, name, "device", need, repr(device))
 
 
 def _edges_once(g: Graph) -> int:

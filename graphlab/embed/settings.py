@@ -104,6 +104,8 @@ def resolve(given: Mapping[str, Any], mean_degree: float) -> Settings:
             ValueError, name, "epochs", "be given without `samples`", given["epochs"]
         )
     decay = given["weight_decay"]
+    if decay is None:
+        decay = 0.005 if forward else 0.0
     if not 0 <= decay < 1:
         check.fail(ValueError, name, "weight_decay", "be in [0, 1)", decay)
     pool = given["negative_pool"]

@@ -25,6 +25,8 @@ class Tables:
         stride: Floats of a row.
         shared: Whether heads and tails are one table.
         folder: Where the tables lie; None: in memory.
+        device: Whose memory; with ``folder``, the CPU's.
+        dtype: Of the rows; other than float32 on CUDA only.
     """
 
     def __init__(
@@ -35,11 +37,17 @@ class Tables:
         *,
         shared: bool = False,
         folder: Path | None = None,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self._parts, self.dim, self.shared = parts, dim, shared
         shape = (len(parts.rank), stride)
         self.folder = folder
-        if folder is None:
+        self.device = torch.device(device)
+        if self.device.type != "cpu":
+            self.head = torch.zeros(shape, dtype=dtype, device=device)
+            self.tail = self.head if shared else torch.zeros_like(self.head)
+        elif folder is None:
             self.head = pages.empty(shape, torch.float32)
             self.tail = self.head if shared else pages.empty(shape, torch.float32)
         else:
@@ -69,9 +77,10 @@ class Tables:
                 values.sub_(0.5).div_(dim)
             else:
                 values = vectors[begin : begin + _ROWS].float()
-            self.head[rows, :dim] = values
+            self.head[rows.to(self.device), :dim] = values.to(self.head)
             if context is not None and not self.shared:
-                self.tail[rows, :dim] = context[begin : begin + _ROWS].float()
+                more = context[begin : begin + _ROWS].to(self.tail)
+                self.tail[rows.to(self.device), :dim] = more
 
     def part(self, side: str, part: int) -> Tensor:
         """Rows of a part: a view of what is in memory, a copy of what is on disk."""
@@ -86,12 +95,20 @@ class Tables:
         if self.folder is not None:
             self._side(side)[self._parts.rows(part)] = rows
 
+    def snapshot(self) -> dict[str, Tensor]:
+        """The tables as a checkpoint keeps them: float32 on the CPU."""
+        kept = {"head": self.head.float().cpu()}
+        if not self.shared:
+            kept["tail"] = self.tail.float().cpu()
+        return kept
+
     def by_node(self, side: str) -> Tensor:
         """The table in input order, without padding: [N, dim]."""
         table, rank = self._side(side), self._parts.rank
         out = torch.empty(len(rank), self.dim)
         for begin in range(0, len(rank), _ROWS):
-            out[begin : begin + _ROWS] = table[rank[begin : begin + _ROWS], : self.dim]
+            rows = rank[begin : begin + _ROWS].to(self.device)
+            out[begin : begin + _ROWS] = table[rows, : self.dim]
         return out
 
     def _side(self, side: str) -> Tensor:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -125,7 +125,14 @@ class Training:
         weight = torch.where(strength > 0, strength.pow(rule.exponent), 0.0)
         # One alias row a part: a block draws its negatives from its own tail part.
         bounds = torch.tensor(parts.bounds)
-        self._threshold, self._alias = alias_build(bounds, weight)
+        self._threshold, self._alias = (
+            t.to(tables.device) for t in alias_build(bounds, weight)
+        )
+        # On a GPU, the next call's walks are made and copied while it trains.
+        self._maker: ThreadPoolExecutor | None = None
+        if tables.device.type != "cpu":
+            self._maker = ThreadPoolExecutor(1)
+        self._ahead: tuple[tuple[int, int], Future[Tensor]] | None = None
 
     def run(self) -> None:
         """Train to the end of the budget."""
@@ -145,6 +152,8 @@ class Training:
                 shown = "" if math.isnan(state.loss) else f"loss {state.loss:.3f}"
                 line.advance(state.pairs - done, shown)
                 self._after(state)
+        if self._maker is not None:
+            self._maker.shutdown()
 
     def _common(self) -> dict[str, Any]:
         rule = self._rule
@@ -167,7 +176,7 @@ class Training:
             math.ceil((rule.samples - state.pairs) / per_walk),
         )
         # Small calls of a small budget too: the rate is that of the pairs done.
-        walks = self._walker.walks(state.walks, count)
+        walks = self._take(state.walks, count)
         tally = skipgram_train(
             self._tables.head,
             self._tables.tail,
@@ -187,6 +196,25 @@ class Training:
         )
         state.walks += count
         state.add([tally], tally.pairs)
+
+    def _take(self, first: int, count: int) -> Tensor:
+        """Walks on the trainer's device; those of the next call are begun."""
+        if self._maker is None:
+            return self._make(first, count)
+        if self._ahead is not None and self._ahead[0] == (first, count):
+            walks = self._ahead[1].result()
+        else:
+            walks = self._make(first, count)
+        following = (first + count, count)
+        self._ahead = following, self._maker.submit(self._make, *following)
+        return walks
+
+    def _make(self, first: int, count: int) -> Tensor:
+        walks = self._walker.walks(first, count)
+        device = self._tables.device
+        if device.type == "cpu":
+            return walks
+        return walks.pin_memory().to(device, non_blocking=True)
 
     def _train_grid(self) -> None:
         """One pool (or episode) of pairs, block by block."""
@@ -272,7 +300,7 @@ class Training:
         step = max(1, self._plan.buffers // _PAIR_BYTES)
         for first in range(0, size, step):
             local = pairs[first : first + step]
-            local = torch.as_tensor(local) - base
+            local = (torch.as_tensor(local) - base).to(head.device)
             share = [(first + k) / size for k in (0, len(local))]
             rate, end = (rates[0] + (rates[1] - rates[0]) * s for s in share)
             tallies.append(

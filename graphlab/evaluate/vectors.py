@@ -49,7 +49,8 @@ def classify(
 
     ``graphvite``: nodes without labels are left out; a training node counts once for each of
     its labels, with that label alone as target; one linear layer, full-batch gradient descent
-    (rate 1, momentum 0.9, weight decay 2e-5) until 100 steps brought no lower loss.
+    (rate 1, momentum 0.9, weight decay 2e-5) until 100 steps in a row lowered the loss by less
+    than 1e-6.
 
     Args:
         vectors: [N, d], float32.
@@ -314,7 +315,7 @@ def _linear_layer(
         loss.backward()
         step.step()
         value = loss.item()
-        best, waited = (value, 0) if value < best - 1e-7 else (best, waited + 1)
+        best, waited = (value, 0) if value < best - 1e-6 else (best, waited + 1)
     with torch.no_grad():
         return layer(x[torch.from_numpy(test)]).double().numpy()
 

@@ -37,7 +37,9 @@ def scatter(
     points = place.numpy()
     size = float(np.clip(4e4 / max(len(points), 1), 2.0, 30.0))
     if labels is None:
-        axes.scatter(*points.T, s=size, c=PALETTE[0], linewidths=0, alpha=0.7)
+        axes.scatter(
+            points[:, 0], points[:, 1], s=size, c=PALETTE[0], linewidths=0, alpha=0.7
+        )
     else:
         known = labels.numpy()
         if known.ndim == 2:
@@ -45,12 +47,20 @@ def scatter(
         classes, counts = np.unique(known[known >= 0], return_counts=True)
         largest = classes[np.argsort(-counts, kind="stable")][: len(PALETTE)]
         rest = ~np.isin(known, largest)
-        axes.scatter(*points[rest].T, s=size, c=_REST, linewidths=0, alpha=0.4)
+        axes.scatter(
+            points[rest, 0], points[rest, 1], s=size, c=_REST, linewidths=0, alpha=0.4
+        )
         for colour, number in zip(PALETTE, largest, strict=False):
             chosen = points[known == number]
             what = f"class {number} ({len(chosen):,})"
             axes.scatter(
-                *chosen.T, s=size, c=colour, linewidths=0, alpha=0.8, label=what
+                chosen[:, 0],
+                chosen[:, 1],
+                s=size,
+                c=colour,
+                linewidths=0,
+                alpha=0.8,
+                label=what,
             )
         axes.legend(loc="upper right", markerscale=2.0, fontsize=8, frameon=False)
         if rest.any():

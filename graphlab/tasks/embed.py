@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -123,6 +124,9 @@ def fit(
     y = d.y if isinstance(d, Dataset) else None
     if evaluate and y is None:
         check.fail(ValueError, name, "d", "have labels to evaluate on", "none")
+    if evaluate and hide_edges is not None:
+        need = "be given without `evaluate`: labels are scored on the whole graph"
+        check.fail(ValueError, name, "hide_edges", need, hide_edges)
     shares = list(train_shares)
     begin = time.perf_counter()
     positive = negative = None
@@ -144,12 +148,12 @@ def fit(
         "environment": environment(),
         "command": shlex.join(sys.argv),
     }
-    if folder is not None:
-        files.publish_json(folder / "config.json", config)
-        alone = ranks.started() is None
-        if method not in baselines.METHODS and alone:
+    if folder is not None and method not in baselines.METHODS:
+        if ranks.started() is None:
             settings.setdefault("checkpoint", folder / "checkpoint")
     model = make(method, dim=dim, seed=seed, **settings)
+    if folder is not None:
+        files.publish_json(folder / "config.json", config)
     exchange = ranks.started()
     if exchange is not None and not isinstance(model, NodeEmbedding):
         need = "train on walks to run in several processes"
@@ -184,6 +188,8 @@ def fit(
     if folder is not None:
         model.save(folder / "vectors.npy")
         files.publish_json(folder / "result.json", result.to_json())
+        # Done: the next call, with other settings maybe, begins anew.
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return result
 
 

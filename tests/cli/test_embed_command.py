@@ -79,6 +79,7 @@ def test_recipe(folder, capsys):
             1,
             "unknown key `windw`; did you mean `window`?",
         ),
+        ("embed run ./sbm --evaluate labels,links", 1, "`hide_edges` must be given"),
         ("embed run edges.txt --evaluate labels", 1, "`d` must have labels"),
         ("embed run ./sbm --shares 120", 2, "--shares must be between 0 and 100"),
         ("embed run --recipe none", 1, "`recipe` must be a YAML file or the name"),

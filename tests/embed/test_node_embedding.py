@@ -168,6 +168,24 @@ def test_a_killed_fit_leaves_a_whole_checkpoint(sbm, tmp_path, monkeypatch):
     assert torch.equal(again.vectors, whole.vectors)
 
 
+def test_walks_made_ahead_are_the_same_walks(sbm, monkeypatch):
+    """The hand-over of a GPU, on the CPU: a thread makes the next call's walks."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from graphlab.embed import training
+
+    monkeypatch.setattr(training, "_MOST_WALKS", 50)
+    expected = make().fit(sbm.graph).vectors
+    before = training.Training.__init__
+
+    def with_maker(self, *args, **kwargs):
+        before(self, *args, **kwargs)
+        self._maker = ThreadPoolExecutor(1)
+
+    monkeypatch.setattr(training.Training, "__init__", with_maker)
+    assert torch.equal(make().fit(sbm.graph).vectors, expected)
+
+
 def test_warm_start(sbm):
     first = make().fit(sbm.graph)
     warm = make(init=first, samples=1, lr=1e-9).fit(sbm.graph)
@@ -202,6 +220,7 @@ def test_weights_are_followed():
         ({"order": 3}, ValueError, "`order` must be 1 or 2, got 3"),
         ({"compat": "paper"}, ValueError, "`compat` must be one of 'reference'"),
         ({"workers": 0}, ValueError, "`workers` must be at least 1, got 0"),
+        ({"device": "tpu"}, ValueError, "`device` must be auto, cpu, or cuda where"),
         ({"dtype": "int8"}, ValueError, "`dtype` must be one of 'float32'"),
     ],
 )

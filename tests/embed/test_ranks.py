@@ -23,7 +23,7 @@ def test_two_processes_give_the_vectors_of_one(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    command += ["--master-port=29613", str(script), str(tmp_path)]
+    command += ["--standalone", str(script), str(tmp_path)]
     run = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120
     )
