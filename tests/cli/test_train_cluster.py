@@ -57,9 +57,9 @@ def test_json_is_one_object_and_the_same_command_goes_on(store, capsys):
         ([], 2, "give --data or --recipe"),
         (["--data", "planted", "--runs", "0"], 2, "--runs"),
         (["--data", "./nowhere"], 1, "nowhere is not there"),
-        (["--data", "x", "--set", "model.tao=1"], 1, "did you mean `tau`"),
+        (["--data", "x", "--set", "model.tao=1"], 2, "did you mean `tau`"),
         (["--data", "x", "--negatives", "all"], 1, "`negatives` must be one of"),
-        (["--recipe", "amc"], 1, "did you mean `acm`"),
+        (["--recipe", "amc"], 2, "did you mean `acm`"),
     ],
 )
 def test_wrong_input_is_answered_in_words(
