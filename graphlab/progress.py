@@ -48,8 +48,10 @@ class Progress:
         file: TextIO | None = None,
         interval: float = 10.0,
         done: int = 0,
+        quiet: bool = False,
     ) -> None:
         self._what = what
+        self._silent = quiet
         self._total = total
         self._unit = unit
         self._file = sys.stderr if file is None else file
@@ -67,16 +69,20 @@ class Progress:
         if note is not None:
             self.note = note
         now = time.monotonic()
-        if not _QUIET and now - self._shown >= self._interval:
+        if not self._quiet and now - self._shown >= self._interval:
             self._shown = now
             self._print(now)
 
     def close(self) -> None:
         """End the line."""
-        if not _QUIET and self._terminal and self._shown > 0.0:
+        if not self._quiet and self._terminal and self._shown > 0.0:
             self._print(time.monotonic())
             self._file.write("\n")
             self._file.flush()
+
+    @property
+    def _quiet(self) -> bool:
+        return _QUIET or self._silent
 
     def _print(self, now: float) -> None:
         elapsed = max(now - self._start, 1e-9)
@@ -98,9 +104,11 @@ class Progress:
 
 
 @contextmanager
-def track(what: str, total: int, unit: str, *, done: int = 0) -> Iterator[Progress]:
+def track(
+    what: str, total: int, unit: str, *, done: int = 0, quiet: bool = False
+) -> Iterator[Progress]:
     """Show progress of a block; ``total=0`` where it is not known."""
-    progress = Progress(what, total, unit, done=done)
+    progress = Progress(what, total, unit, done=done, quiet=quiet)
     try:
         yield progress
     finally:

@@ -55,7 +55,18 @@ def make(
     disk: Annotated[
         str | None, typer.Option(help="What the plan may take; default: what is free.")
     ] = None,
-    mode: Annotated[str, typer.Option(help="auto, memory, replay or direct.")] = "auto",
+    mode: Annotated[
+        str, typer.Option(help="auto, memory, replay, hybrid, rolling or direct.")
+    ] = "auto",
+    policy: Annotated[
+        str, typer.Option(help="What stays in memory: belady, static or lru.")
+    ] = "belady",
+    resample_every: Annotated[
+        int | None, typer.Option(help="Epochs after which samples are drawn afresh.")
+    ] = None,
+    world_size: Annotated[
+        int, typer.Option(help="Ranks that will share each epoch.")
+    ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a plan of other arguments.")
     ] = False,
@@ -76,6 +87,9 @@ def make(
         "memory": memory,
         "disk": disk,
         "mode": mode,
+        "policy": policy,
+        "resample_every": resample_every,
+        "world_size": world_size,
     }
     output.resume_with(shlex.join(["graphlab", *sys.argv[1:]]))
     made = _plan(request, out, overwrite=overwrite)
@@ -137,9 +151,11 @@ def verify(plan: Folder, as_json: AsJson = False) -> None:
     store_bytes = made.job.store.verify()
     loader, read = made.loader(), 0
     try:
-        total = made.epochs * made.batches_per_epoch
+        # Other modes hold no batches; opening them has checked what they hold.
+        packed = made.mode in ("replay", "hybrid")
+        total = made.epochs * made.batches_per_epoch if packed else 0
         with progress.track("verify", total, "batches") as bar:
-            for epoch in range(made.epochs):
+            for epoch in range(made.epochs if packed else 0):
                 loader.set_epoch(epoch)
                 for _ in loader:
                     bar.advance()

@@ -92,3 +92,56 @@ def write(arrays: DatasetArrays) -> Any:
     for key, value in arrays.edge_columns.items():
         graph.edata[key] = value
     return graph
+
+
+def batch_to_blocks(batch: Any) -> list[Any]:
+    """Turn a sampled batch into DGL's message-flow blocks, outermost hop first.
+
+    The nodes of a batch stand by hop, so the sources of a block are a prefix of the batch, and
+    its targets a shorter one: nothing is renumbered. ``srcdata`` of the first block holds the
+    batch's node columns, ``dstdata`` of the last one those of the seeds; ``dgl.NID`` and
+    ``dgl.EID`` name nodes and edges.
+
+    Args:
+        batch: From a loader of graphlab or PyG, with ``num_sampled_nodes`` and
+            ``num_sampled_edges``.
+
+    Returns:
+        One block a hop, as ``dgl.nn`` layers take them.
+
+    Raises:
+        TypeError: a batch without counts by hop.
+        ImportError: DGL is absent.
+    """
+    nodes = getattr(batch, "num_sampled_nodes", None)
+    edges = getattr(batch, "num_sampled_edges", None)
+    if nodes is None or edges is None:
+        need = "have num_sampled_nodes and num_sampled_edges"
+        check.fail(TypeError, "batch_to_dgl_blocks", "batch", need, "one without")
+    dgl = library()
+    row, col = batch.edge_index
+    blocks = []
+    for hop in range(len(edges), 0, -1):
+        # Edges are grouped by hop; a layer on hop h needs those of hops 1 .. h.
+        used, sources, targets = (
+            sum(edges[:hop]),
+            sum(nodes[: hop + 1]),
+            sum(nodes[:hop]),
+        )
+        block = dgl.create_block(
+            (row[:used], col[:used]), num_src_nodes=sources, num_dst_nodes=targets
+        )
+        block.srcdata[dgl.NID] = batch.n_id[:sources]
+        block.dstdata[dgl.NID] = batch.n_id[:targets]
+        block.edata[dgl.EID] = batch.e_id[:used]
+        blocks.append(block)
+    fields = ("n_id", "e_id", "input_id", "edge_index", "batch")
+    total = int(batch.n_id.shape[0])
+    for name, value in batch.to_dict().items():
+        if name in fields or not isinstance(value, torch.Tensor):
+            continue
+        if value.dim() and value.shape[0] == total:
+            key = {"x": "feat", "y": "label"}.get(name, name)
+            blocks[0].srcdata[key] = value
+            blocks[-1].dstdata[key] = value[: batch.batch_size]
+    return blocks

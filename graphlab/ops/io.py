@@ -44,6 +44,13 @@ declare(
     fake=lambda bytes, keep, slots: None,
     namespace="graphlab_io",
 )
+declare(
+    "gather_levels(Tensor device_rows, Tensor host_rows, Tensor source, "
+    "Tensor(a!) out) -> ()",
+    twin=f"{_TWIN}:gather_levels",
+    fake=lambda device_rows, host_rows, source, out: None,
+    namespace="graphlab_io",
+)
 
 
 def stored_bytes(width: int, itemsize: int, decode: str) -> int:
@@ -146,6 +153,52 @@ def assemble_rows(
                 ValueError, name, "offset", f"have {len(dst)} entries", len(offset)
             )
     torch.ops.graphlab_io.assemble_rows(bytes, offset, dst, decode, out)
+
+
+def gather_levels(
+    device_rows: Tensor, host_rows: Tensor, source: Tensor, out: Tensor
+) -> None:
+    """Copy rows from two levels of memory in one launch.
+
+    ``out[i]`` is ``device_rows[s]`` for ``s = source[i]`` below their number, else
+    ``host_rows[s - len(device_rows)]``; where ``s`` is negative it is left alone.
+
+    Args:
+        device_rows: [d, row_bytes], uint8.
+        host_rows: [h, row_bytes], uint8, in pinned memory where ``device_rows`` are on CUDA.
+        source: [rows], int32, on the device of ``device_rows``.
+        out: [rows, row_bytes], uint8, likewise, written.
+
+    Raises:
+        TypeError: wrong dtype.
+        ValueError: wrong shape.
+        RuntimeError: a row that does not exist; host rows that are not pinned.
+
+    Cost:
+        One copy. The CUDA kernel reads host rows across the bus, a warp a row; it compiles,
+        and has not been run: no accelerator was at hand.
+
+    Source:
+        DiskGNN's two resident levels, gathered from unified addresses.
+
+    Example:
+        >>> device, host = torch.tensor([[1]]).byte(), torch.tensor([[2], [3]]).byte()
+        >>> out = torch.zeros(3, 1, dtype=torch.uint8)
+        >>> gather_levels(device, host, torch.tensor([2, -1, 0], dtype=torch.int32), out)
+        >>> out.flatten().tolist()
+        [3, 0, 1]
+    """
+    name = "gather_levels"
+    named = (("device_rows", device_rows), ("host_rows", host_rows), ("out", out))
+    for argument, value in named:
+        check.tensor(name, argument, value, dtypes=(torch.uint8,), ndim=2)
+        if value.shape[1] != out.shape[1] or not value.is_contiguous():
+            need = f"be contiguous, with rows of {out.shape[1]} bytes"
+            check.fail(ValueError, name, argument, need, list(value.shape))
+    check.tensor(name, "source", source, dtypes=(torch.int32,), ndim=1)
+    if len(source) != len(out):
+        check.fail(ValueError, name, "source", f"have {len(out)} entries", len(source))
+    torch.ops.graphlab_io.gather_levels(device_rows, host_rows, source, out)
 
 
 def keep_rows(bytes: Tensor, keep: Tensor, slots: Tensor) -> None:

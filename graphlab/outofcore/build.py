@@ -10,27 +10,36 @@ import numpy as np
 from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore import layout, schedule, trace
+from graphlab.outofcore import layout, predict, schedule, trace
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration, calibrate
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.estimate import counted_topology, size_direct
-from graphlab.outofcore.fresh import build_direct
+from graphlab.outofcore.fresh import (
+    build_direct,
+    build_rolling,
+    hot_table,
+    residents_of,
+)
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
 from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
 from graphlab.outofcore.publish import (
     SLACK_BYTES,
     DiskError,
+    disk_need,
     entries,
     footprint,
     forget,
     hot_entry,
     publish,
     require_disk,
+    shared_entry,
     totals_of,
 )
+from graphlab.outofcore.reader import ALIGN
+from graphlab.outofcore.sharing import Split, split_shared
 from graphlab.outofcore.sizing import (
     Largest,
     Sizing,
@@ -38,7 +47,11 @@ from graphlab.outofcore.sizing import (
     share_out,
     spare_sizes,
 )
-from graphlab.progress import say
+from graphlab.outofcore.uses import Order, room_for_slots, spill_uses
+from graphlab.progress import duration, say
+
+# Below this the modes do not differ by anything that could be predicted.
+LEAST_BYTES = 64 * 2**20
 
 
 def within_process(memory: int | str, process_memory: int | str) -> int:
@@ -74,15 +87,83 @@ def build(job: Job) -> dict[str, Any]:
             totals = totals_of(job, ledger, largest)
             sizing = sizing._replace(hot=0)
             return publish(job, "memory", sizing, totals, calibration, [], {})
-    if job.mode in ("auto", "replay"):
+    if job.mode == "rolling" or job.resample_every is not None:
+        return build_rolling(job, ledger, calibration)
+    if job.mode == "direct":
+        return build_direct(job, ledger, calibration)
+    if job.mode == "hybrid":
+        return _build_replay(job, ledger, calibration, hybrid=True)
+    try:
+        return _build_replay(job, ledger, calibration)
+    except _OtherMode as error:
+        chosen, why = error.mode, str(error)
+    except (DiskError, trace.SamplesTooLargeError) as error:
+        if job.mode == "replay":
+            raise
+        small = sum(r.file_bytes for r in jobs.place(job).rows(job)) < LEAST_BYTES
+        chosen, why = "direct" if small else "rolling", str(error)
+    say(f"{why}; using mode {chosen}")
+    if chosen == "hybrid":
+        return _build_replay(job, Ledger(job.limit, "plan"), calibration, hybrid=True)
+    _clear(job.path)
+    if chosen == "rolling":
         try:
-            return _build_replay(job, ledger, calibration)
-        except DiskError as error:
-            if job.mode == "replay":
-                raise
+            return build_rolling(job, Ledger(job.limit, "plan"), calibration)
+        except BudgetError as error:
             say(f"{error}; using mode direct")
-            forget(job.path)
+            _clear(job.path)
     return build_direct(job, Ledger(job.limit, "plan"), calibration)
+
+
+def _clear(folder: Path) -> None:
+    """Give back what a mode that was not chosen has written."""
+    for path in folder.iterdir():
+        if path.is_file() and path.suffix in (".bin", ".idx", ".npy"):
+            path.unlink()
+
+
+class _OtherMode(Exception):
+    """Mode ``auto`` is better off with another mode than ``replay``."""
+
+    def __init__(self, mode: str, why: str) -> None:
+        super().__init__(why)
+        self.mode = mode
+
+
+def _choose(
+    job: Job,
+    demand: predict.Demand,
+    columns: list[Rows],
+    fits: bool,
+    split: Split | None,
+    calibration: Calibration,
+) -> None:
+    """Compare the modes; raise where ``replay`` is not the one."""
+    if demand.scan_bytes < LEAST_BYTES:
+        return  # all modes take a moment
+    windows = predict.windows_of(demand, job.disk)
+    costs = {
+        "direct": predict.direct(demand, columns, calibration),
+        "rolling": predict.rolling(demand, windows, 1, calibration),
+    }
+    if not fits and split is not None:
+        epochs = job.request.epochs
+        costs["hybrid"] = predict.hybrid(
+            demand,
+            columns,
+            len(split.shared),
+            split.reads // epochs,
+            epochs,
+            calibration,
+        )
+    if fits:
+        costs["replay"] = predict.replay(demand, job.request.epochs, calibration)
+    best = min(costs, key=lambda mode: costs[mode].per_epoch)
+    if best != "replay":
+        told = ", ".join(
+            f"{mode} {duration(cost.seconds)} an epoch" for mode, cost in costs.items()
+        )
+        raise _OtherMode(best, f"plan: by prediction of reading: {told}")
 
 
 def _calibrate(job: Job, ledger: Ledger) -> Calibration:
@@ -90,14 +171,20 @@ def _calibrate(job: Job, ledger: Ledger) -> Calibration:
     path = max(files or [job.store.path / "graph.idx.bin"], key=_size)
     depth, segment = ring_sizes(job.limit, 0)
     with ledger.hold("calibration", depth * segment):
-        return calibrate(path, depth, segment)
+        held = sum(p.stat().st_size for p in job.path.iterdir() if p.is_file())
+        left = 2**28 if job.disk is None else max(job.disk - held, 0)
+        room = min(2**26, left // 4)
+        return calibrate(path, depth, segment, folder=job.path, room=room)
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _build_replay(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str, Any]:
+def _build_replay(
+    job: Job, ledger: Ledger, calibration: Calibration, *, hybrid: bool = False
+) -> dict[str, Any]:
+    """Sample, compile, pack; ``hybrid`` leaves the most missed rows in a shared file."""
     identity = job.identity(job.arguments)
     sampling = job.identity(job.sampling)
     num_nodes = job.dataset.num_nodes
@@ -116,14 +203,14 @@ def _build_replay(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
             identity=sampling,
         )
     ledger.take("index tables", samples.nbytes * (2 + 2 * len(columns)))
-    order = schedule.Order(
-        job.request.epochs, len(job.request.batches(0)), job.world_size
-    )
+    order = Order(job.request.epochs, len(job.request.batches(0)), job.world_size)
     with ledger.hold("counts of nodes", 4 * num_nodes):
         demand = schedule.measure(job.path, samples, num_nodes, columns, ledger)
         fields = jobs.fields(job, placement, loaded=False)
-        sizing, largest = _size_replay(job, fields, columns, samples, demand, placement)
-        uses = schedule.spill_uses(
+        sizing, largest = _size_replay(
+            job, fields, columns, samples, demand, placement, hybrid=hybrid
+        )
+        uses = spill_uses(
             job.path,
             samples,
             order,
@@ -133,19 +220,39 @@ def _build_replay(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
             job.disk,
             ledger,
         )
-        residents, sizing = _residents(
-            job, demand.counts, columns, sizing, uses, ledger
+        residents, sizing = residents_of(
+            job, demand.counts, columns, sizing, uses, ledger, nodes=largest.nodes
         )
     hot = residents.still
     ledger.take("hot ids", hot.nbytes)
     accesses = demand.accesses
     del demand
-    programmes = schedule.compile_programmes(
-        job.path, samples, residents, job.policy, uses, num_nodes, ledger
-    )
+    compiled = (job.path, samples, residents, job.policy, uses, num_nodes, ledger)
+    programmes = schedule.compile_programmes(*compiled)
+    shared = None
+    if hybrid or job.mode == "auto":
+        split = _split(job, columns, hot, programmes, samples, ledger)
+    if hybrid:
+        if split is None:
+            raise DiskError(_too_small(job, columns))
+        shared = split.shared
+        programmes = schedule.compile_programmes(*compiled, shared=shared)
     if uses is not None:
         uses.delete()
-    packs = [Packed(job.path, rows, programmes, hot) for rows in columns]
+    packs = [Packed(job.path, rows, programmes, hot, shared) for rows in columns]
+    if job.mode == "auto" and not hybrid:
+        epochs = job.request.epochs
+        asked = predict.Demand(
+            batches=order.per_epoch,
+            misses=programmes.misses // epochs,
+            sample_bytes=int(samples["length"].sum()) // epochs,
+            programme_bytes=int(programmes.table["length"].sum()) // epochs,
+            pack_bytes=sum(p.pack_bytes for p in packs) // epochs,
+            scan_bytes=sum(rows.file_bytes for rows in columns),
+            hot_bytes=sum(p.hot_bytes for p in packs),
+        )
+        fits = disk_need(job, packs) is None
+        _choose(job, asked, columns, fits, split, calibration)
     require_disk(job, packs)
     ledger.take("packing tables", sum(p.nbytes for p in packs))
     for packed in packs:
@@ -160,10 +267,16 @@ def _build_replay(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         files |= entries(job.path, stem)
     for packed in packs:
         files |= hot_entry(job.path, packed)
+        if hybrid:
+            files |= shared_entry(job.path, packed)
+    misses = programmes.misses + programmes.shared
     totals = totals_of(job, ledger, largest) | {
         "accesses": accesses,
-        "hits": accesses - programmes.misses,
-        "misses": programmes.misses,
+        "hits": accesses - misses,
+        "misses": misses,
+        "shared_rows": 0 if shared is None else len(shared),
+        "shared_reads": programmes.shared,
+        "shared_bytes": sum(p.shared_bytes for p in packs),
         "hot_rows": len(hot),
         "static_hits": programmes.static_hits,
         "slots": residents.capacity,
@@ -174,38 +287,54 @@ def _build_replay(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         "pack_bytes": sum(int(p.index["length"].sum()) for p in packs),
         "scan_bytes": sum(rows.file_bytes for rows in columns),
     }
-    sizing = sizing._replace(hot=sum(p.hot_bytes + _hot_table(p) for p in packs))
-    body = publish(job, "replay", sizing, totals, calibration, columns, files)
+    sizing = sizing._replace(
+        hot=sum(p.hot_bytes for p in packs) + hot_table(packs, hot)
+    )
+    mode = "hybrid" if hybrid else "replay"
+    body = publish(job, mode, sizing, totals, calibration, columns, files)
     forget(job.path)
     return body
 
 
-def _residents(
+def _split(
     job: Job,
-    counts: np.ndarray[Any, np.dtype[np.uint32]],
     columns: list[Rows],
-    sizing: Sizing,
-    uses: schedule.Uses | None,
+    hot: np.ndarray[Any, np.dtype[np.int64]],
+    programmes: schedule.Programmes,
+    samples: layout.Index,
     ledger: Ledger,
-) -> tuple[schedule.Residents, Sizing]:
-    """What is in memory, and the budget with its slots."""
-    row_bytes = max((r.row_bytes for r in columns), default=0)
-    depth, segment = spare_sizes(sizing.hot, row_bytes)
-    spare, room, policy = depth * segment, sizing.hot, job.policy
-    try:
-        found = schedule.choose(counts, columns, room, spare, policy, uses, ledger)
-    except BudgetError:
-        # The tables of slots do not fit beside the rest: rows that stay need none.
-        found = schedule.choose(counts, columns, room, spare, policy, None, ledger)
-    if found.capacity == 0:
-        return found, sizing
-    each = sum(rows.row_bytes for rows in columns) + schedule.NODE_BYTES
-    return found, sizing._replace(slots=found.capacity * each, spare=spare)
+) -> Split | None:
+    """Which missing rows to share, so that the plan fits the disk; None: not possible."""
+    if not room_for_slots(columns):
+        return None
+    size = sum(rows.row_bytes for rows in columns)
+    room = programmes.misses
+    if job.disk is not None:
+        written = sum(
+            p.stat().st_size
+            for p in job.path.iterdir()
+            if not p.name.startswith(("pack-", "hot-", "shared-", "journal-uses"))
+        )
+        # Programmes name a place for each shared row; regions begin at whole blocks.
+        more = 4 * programmes.misses + 2 * ALIGN * len(samples) * (1 + len(columns))
+        left = job.disk - written - more - len(hot) * size - 4 * ALIGN
+        room = max(left, 0) // max(size, 1)
+    return split_shared(
+        job.path / schedule.MISSES,
+        programmes.misses,
+        job.dataset.num_nodes,
+        room,
+        ledger,
+    )
 
 
-def _hot_table(packed: Packed) -> int:
-    """Bytes of the offsets of resident rows, where lengths differ; the last is a table's."""
-    return 8 * len(packed.hot) if packed.rows.kind == "sparse" else 0
+def _too_small(job: Job, columns: list[Rows]) -> str:
+    if not room_for_slots(columns):
+        return "plan: `mode` must not be 'hybrid' where sparse columns are on disk"
+    return (
+        f"plan: `disk` must hold the samples and every missing row once for mode hybrid, "
+        f"got {sizes.show(job.disk or 0)}; use mode='rolling' or mode='direct'"
+    )
 
 
 def _size_replay(
@@ -215,21 +344,27 @@ def _size_replay(
     samples: layout.Index,
     demand: schedule.Demand,
     placement: jobs.Placement,
+    *,
+    hybrid: bool,
 ) -> tuple[Sizing, Largest]:
     seeds = min(job.request.batch_size, len(job.request.input_nodes))
     nodes, edges = int(samples["rows"].max()), int(samples["items"].max())
     largest = Largest(nodes, edges, seeds)
     # A record and its programme: a source for each row, and at most a slot for each.
-    record = int((samples["length"].astype(np.int64) + 8 * samples["rows"]).max()) + 320
+    each = 12 if hybrid else 8
+    record = int((samples["length"].astype(np.int64) + each * samples["rows"]).max())
     batches = len(samples)
+    row_bytes = max((r.row_bytes for r in columns if r.kind == "dense"), default=0)
+    shared = int(np.prod(spare_sizes(job.limit, row_bytes))) if hybrid else 0
     sizing = share_out(
         job.limit,
         fields,
         largest,
         owner="plan",
         prefetch=job.prefetch,
-        row_bytes=max((r.row_bytes for r in columns if r.kind == "dense"), default=0),
-        record=record,
+        row_bytes=row_bytes,
+        record=record + 384,
+        shared=shared,
         sparse=sum(size + 4 * nodes for size in demand.sparse_bytes.values()),
         # Offsets of resident sparse rows have one entry more than there are rows.
         tables=batches * (INDEX.itemsize * (2 + len(columns)) + 24) + 8 * len(columns),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,11 +23,18 @@ class Calibration(NamedTuple):
         sequential: Bytes a second, 1 MiB reads in order, several in flight.
         random: Reads of 4 KiB a second, 16 in flight.
         direct: Whether reads bypassed the page cache.
+        write: Bytes a second, written in order and flushed; 0: not measured.
     """
 
     sequential: float
     random: float
     direct: bool
+    write: float = 0.0
+
+    @property
+    def writing(self) -> float:
+        """Bytes a second of writing; those of reading where it was not measured."""
+        return self.write or self.sequential
 
     @property
     def gap(self) -> int:
@@ -35,9 +43,22 @@ class Calibration(NamedTuple):
 
 
 def calibrate(
-    path: Path, depth: int = 8, segment: int = 2**20, seconds: float = _SECONDS
+    path: Path,
+    depth: int = 8,
+    segment: int = 2**20,
+    seconds: float = _SECONDS,
+    *,
+    folder: Path | None = None,
+    room: int = 0,
 ) -> Calibration:
-    """Read parts of a file for at most ``2 * seconds``; holds a ring of the given sizes.
+    """Measure for about ``3 * seconds``; holds a ring of the given sizes.
+
+    Args:
+        path: Read, in parts.
+        depth, segment: Of the ring.
+        seconds: Of each of three measurements.
+        folder: Where at most ``room`` bytes are written for a moment; None: nowhere.
+        room: See there.
 
     A file of a few MiB is read once: then the figures are rough, and so is what they cost.
     """
@@ -69,7 +90,28 @@ def calibrate(
             shares = [places[i::_THREADS] for i in range(_THREADS)]
             reads = sum(pool.map(read, shares)) if file.size else 0
         random = reads / max(time.perf_counter() - start, 1e-6)
-        return Calibration(max(sequential, 1.0), max(random, 1.0), file.direct)
+        write = 0.0
+        if folder is not None and room >= ring.segment:
+            write = _write_rate(folder / ".calibration", room, ring.segment, seconds)
+        return Calibration(max(sequential, 1.0), max(random, 1.0), file.direct, write)
     finally:
         ring.close()
         file.close()
+
+
+def _write_rate(path: Path, room: int, segment: int, seconds: float) -> float:
+    data = np.random.default_rng(0).integers(0, 256, segment, dtype=np.uint8)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        start, done = time.perf_counter(), 0
+        while done + segment <= room:
+            done += os.write(descriptor, data.data)
+            if time.perf_counter() - start > seconds:
+                break
+        os.fdatasync(descriptor)
+        return done / max(time.perf_counter() - start, 1e-6)
+    except OSError:
+        return 0.0  # a full disk is told where it matters
+    finally:
+        os.close(descriptor)
+        path.unlink()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from graphlab import sizes
 from graphlab.outofcore import job as jobs
+from graphlab.outofcore import predict
 from graphlab.outofcore.publish import SLACK_BYTES
-from graphlab.outofcore.reader import ALIGN
 from graphlab.progress import duration
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ class Explanation:
 def explain(plan: Plan) -> Explanation:
     """Tell what the plan costs; see :meth:`graphlab.outofcore.Plan.explain`."""
     totals, sizing, job = plan.totals, plan.sizing, plan.job
-    counted = plan.mode == "replay" or sizing.topology > 0
+    # Windows are sampled while training, in their own share of the memory.
+    made = plan.mode == "rolling" and job.topology_bytes <= plan.memory // 2
+    counted = plan.mode in ("replay", "hybrid") or sizing.topology > 0 or made
     return Explanation(
         chosen=plan.mode,
         modes=_modes(plan),
@@ -157,11 +159,17 @@ def _levels(plan: Plan) -> list[Level]:
     misses = totals["misses"] // plan.epochs
     accesses = totals["accesses"] // plan.epochs
     slots = totals["slots"]
-    return [
+    levels = [
         Level("rows that stay in memory", totals["hot_rows"], sizing.hot, static),
         Level("slots in memory", slots, sizing.slots, accesses - static - misses),
-        Level("packed on disk", misses, totals["pack_bytes"] // plan.epochs, misses),
     ]
+    reads = totals.get("shared_reads", 0) // plan.epochs
+    if reads:
+        rows, size = totals["shared_rows"], totals["shared_bytes"]
+        levels.append(Level("shared on disk", rows, size, reads))
+    packed = misses - reads
+    size = totals["pack_bytes"] // plan.epochs
+    return [*levels, Level("packed on disk", packed, size, packed)]
 
 
 def _modes(plan: Plan) -> list[ModeCost]:
@@ -188,42 +196,60 @@ def _modes(plan: Plan) -> list[ModeCost]:
             costs.append(ModeCost("direct", sizing.total, 0, 0, 0.0, 0.0, note))
         return costs
     columns = jobs.place(job).rows(job)
-    misses = totals["misses"] / plan.epochs
-    pages = sum(-(-(rows.row_bytes + ALIGN // 2) // ALIGN) for rows in columns) * ALIGN
-    # A batch reads neighbouring rows together, and never more than the whole file.
-    random = min(misses * pages, plan.batches_per_epoch * load)
-    seconds = max(
-        min(misses * len(columns) / disk.random, random / disk.sequential * 4),
-        random / disk.sequential,
-    )
-    costs.append(
-        ModeCost(
-            "direct",
-            sizing.total + job.topology_bytes,
-            0,
-            int(random),
-            seconds,
-            load / disk.sequential,
-            "fresh samples; estimated with the rows that replay keeps",
-        )
-    )
-    files = [totals[f"{part}_bytes"] for part in ("sample", "programme", "pack")]
-    read = int(sum(files) / plan.epochs)
-    hot = sizing.hot
-    prepare = (load + 2 * sum(files) + hot) / disk.sequential
-    costs.append(
-        ModeCost(
-            "replay",
-            sizing.total,
-            sum(files) + hot,
-            read,
-            read / disk.sequential,
-            prepare,
-            f"{totals['hot_rows'] + totals.get('slots', 0):,} rows in memory serve "
-            f"{100 * totals['hits'] / max(totals['accesses'], 1):.0f} % of accesses",
-        )
-    )
+    demand = _demand(plan, load)
+    if plan.mode == "hybrid":  # as if every row were packed
+        shared = totals["shared_reads"] // plan.epochs
+        size = shared * sum(rows.row_bytes for rows in columns)
+        demand = demand._replace(pack_bytes=demand.pack_bytes + size)
+    found = predict.direct(demand, columns, disk)
+    note = "fresh samples; estimated with the rows that this plan keeps"
+    memory = sizing.total + job.topology_bytes
+    costs.append(_cost("direct", memory, found, note))
+    served = 100 * (1 - totals["misses"] / max(totals["accesses"], 1))
+    held = totals["hot_rows"] + totals.get("slots", 0)
+    found = predict.replay(demand, plan.epochs, disk)
+    note = f"{held:,} rows in memory serve {served:.0f} % of accesses"
+    costs.append(_cost("replay", sizing.total, found, note))
+    if plan.mode == "hybrid":
+        held, reads = totals["shared_rows"], totals["shared_reads"] // plan.epochs
+        found = predict.hybrid(demand, columns, held, reads, plan.epochs, disk)
+        note = f"{held:,} rows are shared by the batches, not packed"
+        costs.append(_cost("hybrid", sizing.total, found, note))
+    windows, reuse = predict.windows_of(demand, job.disk), totals.get("reuse", 1)
+    if plan.mode == "rolling":
+        windows = -(-plan.batches_per_epoch // totals["window_batches"])
+    found = predict.rolling(demand, windows, reuse, disk)
+    note = f"fresh samples; {windows} scans of the columns an epoch"
+    note += f", every {reuse} epochs" if reuse > 1 else ""
+    costs.append(_cost("rolling", sizing.total, found, note))
     return costs
+
+
+def _demand(plan: Plan, load: int) -> predict.Demand:
+    """An epoch of the plan's trace."""
+    # Totals of windows are those of one epoch.
+    epochs, totals = 1 if plan.mode == "rolling" else plan.epochs, plan.totals
+    return predict.Demand(
+        plan.batches_per_epoch,
+        totals["misses"] // epochs,
+        totals["sample_bytes"] // epochs,
+        totals["programme_bytes"] // epochs,
+        totals["pack_bytes"] // epochs,
+        load,
+        plan.sizing.hot,
+    )
+
+
+def _cost(mode: str, memory: int, found: predict.Cost, note: str) -> ModeCost:
+    return ModeCost(
+        mode,
+        memory,
+        found.disk_bytes,
+        found.read_bytes,
+        found.seconds,
+        found.prepare_seconds,
+        note,
+    )
 
 
 def _table(rows: list[tuple[str, ...]], *, align: bool = False) -> list[str]:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
+from graphlab import sizes
+from graphlab.errors import BudgetError
+from graphlab.ops.schedule import Slots
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore import layout, schedule
+from graphlab.outofcore import layout, schedule, trace
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.columns import Rows
-from graphlab.outofcore.estimate import fit_direct
+from graphlab.outofcore.estimate import (
+    PROBE_MARGIN,
+    counted_topology,
+    fit_direct,
+    sampled_bytes,
+)
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
 from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
 from graphlab.outofcore.publish import (
     HOT_IDS,
+    DiskError,
     entry,
     forget,
     hot_entry,
@@ -24,8 +34,15 @@ from graphlab.outofcore.publish import (
     require_disk,
     totals_of,
 )
+from graphlab.outofcore.sizing import Largest, Sizing, share_out, spare_sizes
+from graphlab.outofcore.trace import scratch_bytes
+from graphlab.outofcore.uses import Order, Uses, room_for_slots, spill_uses
 
 DIRECT_HOT_SHARE = 0.9
+# Temporaries of refilling slots, per row of a batch.
+_REFILL_BYTES = 48
+# Batches of epoch 0 that a rolling plan looks at, spread over the epoch.
+TRACED_BATCHES = 512
 
 
 def build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str, Any]:
@@ -50,6 +67,206 @@ def build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str
     body = publish(job, "direct", sizing, totals, calibration, columns, files)
     forget(job.path)
     return body
+
+
+def residents_of(
+    job: Job,
+    counts: np.ndarray[Any, np.dtype[np.uint32]],
+    columns: list[Rows],
+    sizing: Sizing,
+    uses: Uses | None,
+    ledger: Ledger,
+    *,
+    nodes: int,
+) -> tuple[schedule.Residents, Sizing]:
+    """What is in memory, and the budget with its slots; ``nodes`` of the largest batch."""
+    row_bytes = max((r.row_bytes for r in columns), default=0)
+    depth, segment = spare_sizes(sizing.hot, row_bytes)
+    work = _REFILL_BYTES * nodes
+    spare, room, policy = depth * segment + work, sizing.hot, job.policy
+    try:
+        found = schedule.choose(counts, columns, room, spare, policy, uses, ledger)
+    except BudgetError:
+        # The tables of slots do not fit beside the rest: rows that stay need none.
+        found = schedule.choose(counts, columns, room, spare, policy, None, ledger)
+    if found.capacity == 0:
+        return found, sizing
+    each = sum(rows.row_bytes for rows in columns) + schedule.NODE_BYTES
+    slots = found.capacity * each + work
+    return found, sizing._replace(slots=slots, spare=depth * segment)
+
+
+def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str, Any]:
+    """Plan to make windows while training, from a trace of some of epoch 0's batches."""
+    placement = jobs.place(job)
+    columns = placement.rows(job)
+    num_nodes, per_epoch = job.dataset.num_nodes, len(job.request.batches(0))
+    disk = _free_disk(job) if job.disk is None else job.disk
+    nodes, edges = jobs.probe(job)
+    each = 16 * nodes + 12 * edges
+    traced = max(1, min(per_epoch, TRACED_BATCHES, disk // 4 // max(each, 1)))
+    numbers = range(0, per_epoch, -(-per_epoch // traced))
+    request = job.request._replace(only=(0, numbers))
+    with (
+        ledger.hold("topology", counted_topology(job)),
+        ledger.hold("input nodes", 32 * len(job.request.input_nodes)),
+    ):
+        samples = trace.sample_epochs(
+            job.path,
+            job.sampler,
+            request,
+            ledger,
+            disk=disk,
+            identity=job.identity({**job.sampling, "traced": len(numbers)}),
+        )
+    ledger.take("index tables", 4 * samples.nbytes)
+    every = job.resample_every or 1
+    with ledger.hold("counts of nodes", 4 * num_nodes):
+        demand = schedule.measure(job.path, samples, num_nodes, columns, ledger)
+        sizing, largest = _size_rolling(job, placement, columns, samples, demand)
+        # Slots are emptied between windows: what they are worth depends on their length.
+        length = _window_length(job, columns, samples, demand, disk, sizing)
+        length = per_epoch if job.mode == "replay" else length
+        uses = spill_uses(
+            job.path,
+            samples,
+            Order(1, len(samples), window=min(length, len(samples))),
+            columns,
+            job.policy,
+            num_nodes,
+            disk,
+            ledger,
+        )
+        found, sizing = residents_of(
+            job, demand.counts, columns, sizing, uses, ledger, nodes=largest.nodes
+        )
+        if Slots.bytes(num_nodes, found.capacity, length) > sizing.maker // 2:
+            found = found._replace(capacity=0)
+            sizing = sizing._replace(slots=0, spare=0)
+    misses = schedule.expected_misses(
+        found, job.policy, uses, demand, num_nodes, ledger
+    )
+    if uses is not None:
+        uses.delete()
+    hot = found.still
+    packs, files = write_hot(job, columns, hot, ledger)
+    for path in job.path.glob(f"{trace.SAMPLES}.*"):
+        path.unlink()
+    rows_bytes = sum(rows.row_bytes for rows in columns)
+    pack = misses * rows_bytes // len(samples)
+    sample = int(samples["length"].mean())
+    programme = 8 * int(samples["rows"].mean()) + 64
+    room = disk - sum(p.hot_bytes for p in packs)
+    whole = (sample + programme + pack + 4 * misses // len(samples)) * per_epoch
+    ahead = length < per_epoch or 2.1 * whole < room
+    if job.mode == "replay" and whole > room:
+        need = whole + disk - room
+        raise DiskError(
+            f"plan: `disk` must be at least about {sizes.show(need)} to pack an epoch at a "
+            f"time, got {sizes.show(disk)}; allow more, or use mode='rolling'"
+        )
+    totals = totals_of(job, ledger, largest) | {
+        "accesses": demand.accesses * per_epoch // len(samples),
+        "misses": misses * per_epoch // len(samples),
+        "hot_rows": len(hot),
+        "slots": found.capacity,
+        "static_share": found.share,
+        "misses_by_share": {str(k): v for k, v in found.tried.items()},
+        "sample_bytes": sample * per_epoch,
+        "programme_bytes": programme * per_epoch,
+        "pack_bytes": pack * per_epoch,
+        "scan_bytes": sum(rows.file_bytes for rows in columns),
+        "window_batches": length,
+        "window_disk": room // (2 if ahead else 1),
+        "ahead": ahead,
+        "reuse": every,
+    }
+    sizing = sizing._replace(
+        hot=sum(p.hot_bytes for p in packs) + hot_table(packs, hot)
+    )
+    body = publish(job, "rolling", sizing, totals, calibration, columns, files)
+    forget(job.path)
+    return body
+
+
+def hot_table(packs: list[Packed], hot: np.ndarray[Any, np.dtype[np.int64]]) -> int:
+    """Bytes of the offsets of rows that stay, where lengths differ."""
+    return sum(8 * len(hot) for packed in packs if packed.rows.kind == "sparse")
+
+
+def _free_disk(job: Job) -> int:
+    free = os.statvfs(job.path)
+    return free.f_bavail * free.f_frsize
+
+
+def _size_rolling(
+    job: Job,
+    placement: jobs.Placement,
+    columns: list[Rows],
+    samples: layout.Index,
+    demand: schedule.Demand,
+) -> tuple[Sizing, Largest]:
+    """The budget of a loader that makes windows beside reading them."""
+    fields = jobs.fields(job, placement, loaded=False)
+    num_nodes = job.dataset.num_nodes
+    seeds = min(job.request.batch_size, len(job.request.input_nodes))
+    nodes = min(int(PROBE_MARGIN * int(samples["rows"].max())) + 1, num_nodes)
+    edges = int(PROBE_MARGIN * int(samples["items"].max())) + 1
+    if job.sampler.disjoint:
+        nodes = int(PROBE_MARGIN * int(samples["rows"].max())) + 1
+    largest = Largest(nodes, edges, seeds)
+    record = int(PROBE_MARGIN * int(samples["length"].max())) + 8 * nodes + 1024
+    row_bytes = max((r.row_bytes for r in columns if r.kind == "dense"), default=0)
+    batches = len(job.request.batches(0))
+    # Sampling, then next uses and slots, then packing: the largest of the three.
+    slots = min(num_nodes, job.limit // max(row_bytes, 1))
+    slots = slots if room_for_slots(columns) else 0
+    steps = (
+        3 * sampled_bytes(largest) + scratch_bytes(num_nodes, 1),
+        Slots.bytes(num_nodes, slots, batches) + 64 * nodes + record,
+        max(2 * 2**17, min(2 * CHUNK_BYTES, job.limit // 8)) + 64 * batches,
+    )
+    maker = counted_topology(job) + 32 * len(job.request.input_nodes) + max(steps)
+    maker += 64 * batches
+    sizing = share_out(
+        job.limit,
+        fields,
+        largest,
+        owner="plan",
+        prefetch=job.prefetch,
+        row_bytes=row_bytes,
+        record=record,
+        sparse=sum(
+            int(PROBE_MARGIN * size) + 4 * nodes
+            for size in demand.sparse_bytes.values()
+        ),
+        tables=batches * (INDEX.itemsize * (2 + len(columns)) + 24) + 8 * len(columns),
+        resident=placement.resident_bytes,
+        maker=maker,
+    )
+    return sizing, largest
+
+
+def _window_length(
+    job: Job,
+    columns: list[Rows],
+    samples: layout.Index,
+    demand: schedule.Demand,
+    disk: int,
+    sizing: Sizing,
+) -> int:
+    """Batches whose records and packs take half of the disk, were all rows but the hottest
+    missed.
+    """
+    per_epoch = len(job.request.batches(0))
+    rows_bytes = sum(rows.row_bytes for rows in columns)
+    counts = np.sort(demand.counts)[::-1]
+    still = min(sizing.hot // max(rows_bytes, 1), len(counts))
+    misses = (demand.accesses - int(counts[:still].sum())) / len(samples)
+    rows = float(samples["rows"].mean())
+    each = float(samples["length"].mean()) + 8 * rows + misses * (rows_bytes + 4) + 8192
+    room = max(disk - min(sizing.hot, still * rows_bytes), 1)
+    return max(1, min(per_epoch, int(0.5 * room / each)))
 
 
 def write_hot(

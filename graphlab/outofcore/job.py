@@ -25,7 +25,7 @@ from graphlab.sample.batch import MASKS, node_columns
 from graphlab.sample.sampler import NeighborSampler
 from graphlab.sample.source import fingerprint, input_ids, require_distinct
 
-MODES = ("auto", "memory", "direct", "replay")
+MODES = ("auto", "memory", "direct", "replay", "hybrid", "rolling")
 # A column is held in memory whole where it takes at most this share of the budget: labels
 # and masks cost more requests than bytes.
 SMALL_SHARE = 16
@@ -45,6 +45,8 @@ class Job:
         policy: What stays in memory.
         batch_size: As asked for; ``request.batch_size`` may be lowered to fit.
         world_size: Ranks for which the schedule is compiled.
+        resample_every: Epochs that share samples, which are then drawn afresh; None: for
+            ever in mode ``replay``, one in mode ``rolling``.
     """
 
     store: Store
@@ -60,6 +62,7 @@ class Job:
     path: Path
     batch_size: int
     world_size: int = 1
+    resample_every: int | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -74,6 +77,7 @@ class Job:
             "policy": repr(self.policy),
             "prefetch": self.prefetch,
             "world_size": self.world_size,
+            "resample_every": self.resample_every,
         }
 
     @property
@@ -201,6 +205,7 @@ def make_job(
     prefetch: int,
     path: str | Path,
     world_size: int,
+    resample_every: int | None,
 ) -> Job:
     """Check the arguments of :func:`graphlab.outofcore.plan`."""
     if isinstance(store, (str, Path)):
@@ -249,7 +254,21 @@ def make_job(
         path=Path(path),
         batch_size=batch_size,
         world_size=check.positive("plan", "world_size", world_size),
+        resample_every=_resample(resample_every, mode, epochs),
     )
+
+
+def _resample(every: int | None, mode: str, epochs: int) -> int | None:
+    if every is None:
+        return None
+    check.positive("plan", "resample_every", every)
+    if mode not in ("replay", "hybrid", "rolling"):
+        need = "be left out, or mode be 'replay' or 'rolling'"
+        check.fail(ValueError, "plan", "resample_every", need, f"mode {mode!r}")
+    if epochs != 1:
+        need = "be 1 where resample_every is given: one epoch is sampled at a time"
+        check.fail(ValueError, "plan", "epochs", need, epochs)
+    return every
 
 
 def probe(job: Job, count: int = 4) -> tuple[int, int]:

@@ -9,6 +9,7 @@ of 4096 bytes, every section inside at a multiple of 64.
 ``programme-00000.bin`` one record a batch: where each row of it is found
 ``pack-<c>-00000.bin``  rows of column c that are not in memory, batch by batch, ascending ids
 ``hot-<c>.bin``         rows of column c that stay in memory, ascending ids
+``shared-<c>.bin``      rows of column c that batches read from here (mode hybrid)
 ``hot-ids.bin``         their node ids, int64
 ``<name>.idx``          one 32-byte entry a batch: offset, length, CRC32C, counts
 ======================  =======================================================
@@ -191,6 +192,7 @@ def decode_sample(record: Bytes) -> Record:
 def encode_programme(
     source: npt.NDArray[np.int32],
     keep: npt.NDArray[np.int32] | None = None,
+    shared: npt.NDArray[np.integer[Any]] | None = None,
     *,
     epoch: int,
     batch: int,
@@ -198,9 +200,11 @@ def encode_programme(
     """Write a gather programme.
 
     Args:
-        source: [rows], a slot, or ``-1 - r`` for pack row r.
-        keep: [pack rows], the slot that takes each after the batch, or -1; None: no row is
-            kept. Version 1 had no such section.
+        source: [rows], a slot, or ``-1 - r`` for missing row r: those of the pack first,
+            then those of the shared file.
+        keep: [missing rows], the slot that takes each after the batch, or -1; None: no row
+            is kept. Version 1 had no such section.
+        shared: Places in the shared file, ascending, of the last missing rows.
         epoch, batch: For people who look into the file.
     """
     header = np.zeros(1, dtype=_HEADER)
@@ -208,10 +212,13 @@ def encode_programme(
     header["epoch"], header["batch"] = epoch, batch
     header["nodes"], header["seeds"] = len(source), int((source < 0).sum())
     header["edges"] = 0 if keep is None else len(keep)
+    header["hops"] = 0 if shared is None else len(shared)
     writer = _Writer(header)
     writer.section(source, "<i4")
     if keep is not None:
         writer.section(keep, "<i4")
+    if shared is not None:
+        writer.section(shared, "<u4")
     return writer.bytes()
 
 
@@ -220,19 +227,24 @@ class Programme(NamedTuple):
 
     source: npt.NDArray[np.int32]
     keep: npt.NDArray[np.int32]
+    shared: npt.NDArray[np.uint32]
 
 
 def decode_programme(record: Bytes) -> Programme:
-    """The programme of a batch, as views; ``keep`` is empty where nothing is kept."""
+    """The programme of a batch, as views; sections that it has not are empty."""
     h = record[:_SECTION].view(_HEADER)[0]
     reader = _Reader(record)
     source = reader.section(int(h["nodes"]), "<i4")
-    return Programme(source, reader.section(int(h["edges"]), "<i4"))
+    keep = reader.section(int(h["edges"]), "<i4")
+    return Programme(source, keep, reader.section(int(h["hops"]), "<u4"))
 
 
-def write_index(path: Path, index: Index) -> None:
-    """Publish an index."""
-    write_bytes(path, index.view(np.uint8))
+def write_index(path: Path, index: Index, *, durable: bool = True) -> None:
+    """Publish an index; in a window, which a crash ends anyway, just write it."""
+    if durable:
+        write_bytes(path, index.view(np.uint8))
+    else:
+        index.tofile(path)
 
 
 def write_bytes(path: Path, data: Bytes) -> None:

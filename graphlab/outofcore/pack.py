@@ -20,6 +20,7 @@ from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.layout import INDEX
 from graphlab.outofcore.reader import Bytes, align_up
 from graphlab.outofcore.schedule import MISSES, Programmes
+from graphlab.outofcore.trace import Stop
 from graphlab.progress import track
 
 # A piece of the scan: long enough for extents of some 100 KiB, short enough to hold.
@@ -30,6 +31,11 @@ STAGE_BYTES = 2**20
 def pack_name(column: str) -> str:
     """Stem of the files that hold a column's pack."""
     return f"pack-{column}-00000"
+
+
+def shared_name(column: str) -> str:
+    """Name of the file of a column's rows that batches share."""
+    return f"shared-{column}.bin"
 
 
 def hot_name(column: str) -> str:
@@ -73,6 +79,7 @@ class Packed:
         rows: The column.
         made: The programmes: how many rows each batch misses, and which.
         hot: Ascending ids of resident rows.
+        shared: Ascending ids of rows that batches share; dense columns only.
 
     Attributes:
         index: Entries of the pack; checksums are right when :meth:`run` is done.
@@ -81,9 +88,14 @@ class Packed:
     """
 
     def __init__(
-        self, folder: Path, rows: Rows, made: Programmes, hot: npt.NDArray[np.int64]
+        self,
+        folder: Path,
+        rows: Rows,
+        made: Programmes,
+        hot: npt.NDArray[np.int64],
+        shared: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        self.folder, self.rows, self.hot = folder, rows, hot
+        self.folder, self.rows, self.hot, self.shared = folder, rows, hot, shared
         programmes, self.first = made.table, made.first
         self.misses = _map_ids(folder / MISSES, made.misses, rows.num_rows)
         self.index = np.zeros(len(programmes), dtype=INDEX)
@@ -99,14 +111,16 @@ class Packed:
             place = align_up(place + length)
         self.pack_bytes = place
         self.hot_bytes = int(rows.lengths(hot).sum()) + len(rows.prefix(hot))
-        self.hot_crc = 0
+        count = 0 if shared is None else len(shared)
+        self.shared_bytes = count * rows.row_bytes
+        self.hot_crc = self.shared_crc = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tables that packing holds."""
         return self.index.nbytes + 8 * 4 * len(self.index) + self.first.nbytes
 
-    def run(self, chunk_bytes: int, identity: str) -> None:
+    def run(self, chunk_bytes: int, identity: str, stop: Stop | None = None) -> None:
         """Pack, or continue where a killed run stopped.
 
         Raises:
@@ -118,26 +132,53 @@ class Packed:
             self.folder / f"{pack_name(name)}.bin", self.pack_bytes, len(self.index)
         )
         hot = _Target(self.folder / hot_name(name), align_up(self.hot_bytes), 1)
+        shared = self._shared_target()
         journal = self.folder / f"journal-{name}.npy"
         try:
-            start = self._resume(journal, identity, pack, hot)
-            with track(f"pack {name}", self.rows.num_rows, "rows", done=start) as bar:
+            start = self._resume(journal, identity, pack, hot, shared)
+            quiet = stop is not None
+            with track(
+                f"pack {name}", self.rows.num_rows, "rows", done=start, quiet=quiet
+            ) as bar:
                 for first, piece in self.rows.scan(chunk_bytes, start):
-                    self._add(pack, hot, first, piece)
-                    pack.sync()
-                    hot.sync()
+                    if stop is not None:
+                        stop.check()
+                    self._add(pack, hot, shared, first, piece)
                     end = first + len(piece)
-                    _save(journal, identity, end, pack, hot)
+                    targets = [t for t in (pack, hot, shared) if t is not None]
+                    # What runs in the background is made again after a crash.
+                    if stop is None:
+                        for target in targets:
+                            target.sync()
+                        _save(journal, identity, end, targets)
                     _drop_cache(self.rows)
                     bar.advance(len(piece))
         finally:
             pack.close()
             hot.close()
+            if shared is not None:
+                shared.close()
+        if shared is not None:
+            self.shared_crc = int(shared.state[2, 0])
         self.index["crc"] = pack.state[2].astype(np.uint32)
         self.hot_crc = int(hot.state[2, 0])
-        layout.write_index(self.folder / f"{pack_name(name)}.idx", self.index)
+        path = self.folder / f"{pack_name(name)}.idx"
+        layout.write_index(path, self.index, durable=stop is None)
 
-    def _add(self, pack: _Target, hot: _Target, first: int, piece: Bytes) -> None:
+    def _shared_target(self) -> _Target | None:
+        if self.shared is None:
+            return None
+        path = self.folder / shared_name(self.rows.name)
+        return _Target(path, align_up(self.shared_bytes), 1)
+
+    def _add(
+        self,
+        pack: _Target,
+        hot: _Target,
+        shared: _Target | None,
+        first: int,
+        piece: Bytes,
+    ) -> None:
         """Copy the rows of one piece of the scan to where they belong."""
         end = first + len(piece)
         stage = max(1, STAGE_BYTES // max(1, self.rows.row_bytes))
@@ -149,23 +190,34 @@ class Packed:
             for at in range(0, stop, stage):
                 ids = wanted[at : min(stop, at + stage)].astype(np.int64)
                 pack.append(batch, start, self.rows.take(piece, first, ids), len(ids))
-        begin = int(hot.state[0, 0])
-        stop = int(np.searchsorted(self.hot, end))
-        for at in range(begin, stop, stage):
-            ids = self.hot[at : min(stop, at + stage)]
-            hot.append(0, 0, self.rows.take(piece, first, ids), len(ids))
+        whole = [(hot, self.hot)]
+        if shared is not None and self.shared is not None:
+            whole.append((shared, self.shared))
+        for target, ascending in whole:
+            stop = int(np.searchsorted(ascending, end))
+            for at in range(int(target.state[0, 0]), stop, stage):
+                ids = ascending[at : min(stop, at + stage)].astype(np.int64)
+                target.append(0, 0, self.rows.take(piece, first, ids), len(ids))
 
     def _ids(self, batch: int, begin: int, end: int) -> npt.NDArray[np.int64]:
         start = int(self.first[batch])
         ids: npt.NDArray[np.int64] = self.misses[start + begin : start + end]
         return ids
 
-    def _resume(self, journal: Path, identity: str, pack: _Target, hot: _Target) -> int:
-        found = _load(journal, identity, pack, hot)
+    def _resume(
+        self,
+        journal: Path,
+        identity: str,
+        pack: _Target,
+        hot: _Target,
+        shared: _Target | None,
+    ) -> int:
+        targets = [t for t in (pack, hot, shared) if t is not None]
+        found = _load(journal, identity, targets)
         if found is not None:
             return found
-        pack.state[:] = 0
-        hot.state[:] = 0
+        for target in targets:
+            target.state[:] = 0
         if self.rows.kind == "sparse":
             for batch in range(len(self.index)):
                 ids = self._ids(batch, 0, int(self.index["rows"][batch]))
@@ -183,8 +235,8 @@ def _map_ids(path: Path, count: int, num_rows: int) -> npt.NDArray[np.int64]:
     return found
 
 
-def _save(journal: Path, identity: str, end: int, pack: _Target, hot: _Target) -> None:
-    state = np.concatenate([pack.state, hot.state], axis=1)
+def _save(journal: Path, identity: str, end: int, targets: list[_Target]) -> None:
+    state = np.concatenate([target.state for target in targets], axis=1)
     with files.publish(journal) as file:
         file.write(identity.encode().ljust(64, b" "))
         buffer = io.BytesIO()
@@ -192,7 +244,7 @@ def _save(journal: Path, identity: str, end: int, pack: _Target, hot: _Target) -
         file.write(buffer.getvalue())
 
 
-def _load(journal: Path, identity: str, pack: _Target, hot: _Target) -> int | None:
+def _load(journal: Path, identity: str, targets: list[_Target]) -> int | None:
     """Set the targets' states from a journal of this plan; return the next row."""
     if not journal.exists():
         return None
@@ -200,11 +252,13 @@ def _load(journal: Path, identity: str, pack: _Target, hot: _Target) -> int | No
         if file.read(64) != identity.encode().ljust(64, b" "):
             return None
         values = np.load(file, allow_pickle=False)
-    regions = pack.state.shape[1] + 1
-    if len(values) != 1 + 3 * regions:
+    widths = [target.state.shape[1] for target in targets]
+    if len(values) != 1 + 3 * sum(widths):
         return None
-    state = values[1:].reshape(3, regions)
-    pack.state[:], hot.state[:] = state[:, :-1], state[:, -1:]
+    state = values[1:].reshape(3, sum(widths))
+    parts = np.split(state, np.cumsum(widths)[:-1], axis=1)
+    for target, part in zip(targets, parts, strict=True):
+        target.state[:] = part
     return int(values[0])
 
 

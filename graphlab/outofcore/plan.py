@@ -27,7 +27,7 @@ class Plan:
 
     Attributes:
         path: The plan's folder.
-        mode: ``memory``, ``direct`` or ``replay``.
+        mode: ``memory``, ``direct``, ``replay``, ``hybrid`` or ``rolling``.
         identity: Name of store and arguments; two equal plans have the same.
         epochs: Epochs that were sampled.
         batches_per_epoch: Batches of an epoch.
@@ -129,6 +129,7 @@ def plan(
     prefetch: int = 3,
     process_memory: int | str | None = None,
     world_size: int = 1,
+    resample_every: int | None = None,
     overwrite: bool = False,
 ) -> Plan:
     """Prepare to train on a store within a memory and a disk budget.
@@ -138,12 +139,20 @@ def plan(
     ``replay``
         samples ``epochs`` epochs now, decides for each batch which rows are in memory, and
         packs every other row on disk, batch by batch, so that training reads sequentially;
+    ``hybrid``
+        is ``replay`` on a smaller disk: the rows that most batches miss are not packed into
+        each, but read from one file that all share, as few as the disk forces;
+    ``rolling``
+        samples every epoch afresh, a window of batches at a time: a window is packed while
+        another is read, and deleted once it was read, so that a small disk does;
     ``direct``
         samples while training and reads missing rows from the store where they are.
 
-    ``auto`` takes ``memory`` where it fits, else ``replay`` where the disk can hold it, else
-    ``direct``. Exact evaluation (``num_neighbors=[-1, ...]``, ``shuffle=False``) in mode
-    ``direct`` takes smaller batches than asked for where they would not fit.
+    ``auto`` takes ``memory`` where it fits. Else it samples, measures the disk for a second,
+    predicts what an epoch reads in each mode that the disk can hold, and takes the fastest,
+    preparation spread over ten epochs. Exact evaluation (``num_neighbors=[-1, ...]``,
+    ``shuffle=False``) in mode ``direct`` takes smaller batches than asked for where they
+    would not fit.
 
     The work can be killed at any instant: call again to continue. A plan of the same store
     and arguments is used as it is.
@@ -160,7 +169,7 @@ def plan(
             page cache that memory-mapped files pass through, which the system takes back
             as it likes.
         disk: Bytes that the plan may take; None: what is free.
-        mode: ``auto``, ``memory``, ``replay`` or ``direct``.
+        mode: ``auto``, ``memory``, ``replay``, ``hybrid``, ``rolling`` or ``direct``.
         policy: Which rows are in memory. ``belady``: rows come and go, those that are
             needed next stay, which misses least; batches keep their recorded order.
             ``static``: the rows that most batches use stay for good; later epochs may
@@ -175,6 +184,8 @@ def plan(
         world_size: Ranks that will share each epoch, each with ``memory`` of its own; with
             another number every batch is the same, but rows that a rank did not see come
             from the store one by one.
+        resample_every: Draw new samples after so many epochs, in modes ``replay`` (whole
+            epochs are packed, ahead where the disk can hold two) and ``rolling``.
         overwrite: Replace a plan of another store or of other arguments.
 
     Returns:
@@ -229,6 +240,7 @@ def plan(
         prefetch=prefetch,
         path=path,
         world_size=world_size,
+        resample_every=resample_every,
     )
     body = _existing(job, overwrite)
     return Plan(job, build.build(job) if body is None else body)

@@ -17,7 +17,7 @@ from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.job import Job
-from graphlab.outofcore.pack import Packed, hot_name
+from graphlab.outofcore.pack import Packed, hot_name, shared_name
 from graphlab.outofcore.sizing import Largest, Sizing
 
 HOT_IDS = "hot-ids.bin"
@@ -36,17 +36,23 @@ class DiskError(BudgetError):
     """The declared disk cannot hold the packs."""
 
 
-def require_disk(job: Job, packs: list[Packed]) -> None:
-    """Refuse before packing when the declared disk cannot hold the plan."""
+def disk_need(job: Job, packs: list[Packed]) -> int | None:
+    """Bytes that the plan takes where that is more than was declared, else None."""
     if job.disk is None:
-        return
+        return None
     written = sum(
         p.stat().st_size
         for p in job.path.iterdir()
-        if not p.name.startswith(("pack-", "hot-"))
+        if not p.name.startswith(("pack-", "hot-", "shared-"))
     )
-    need = written + sum(p.pack_bytes + p.hot_bytes for p in packs)
-    if need > job.disk:
+    need = written + sum(p.pack_bytes + p.hot_bytes + p.shared_bytes for p in packs)
+    return need if need > job.disk else None
+
+
+def require_disk(job: Job, packs: list[Packed]) -> None:
+    """Refuse before packing when the declared disk cannot hold the plan."""
+    need = disk_need(job, packs)
+    if need is not None and job.disk is not None:
         raise DiskError(
             f"plan: `disk` must be at least {sizes.show(need)} ({need} bytes) for mode "
             f"replay in {sizes.show(job.limit)} of memory, got {sizes.show(job.disk)}"
@@ -85,6 +91,17 @@ def hot_entry(folder: Path, packed: Packed) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "rows_bytes": packed.hot_bytes,
         "crc32c": packed.hot_crc,
+    }
+    return {path.name: found}
+
+
+def shared_entry(folder: Path, packed: Packed) -> dict[str, Any]:
+    """Entry of the rows of a column that batches share."""
+    path = folder / shared_name(packed.rows.name)
+    found = {
+        "bytes": path.stat().st_size,
+        "rows_bytes": packed.shared_bytes,
+        "crc32c": packed.shared_crc,
     }
     return {path.name: found}
 

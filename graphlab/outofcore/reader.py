@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from graphlab.errors import StoreError
+from graphlab.ops.uring import Uring, open_uring
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -119,6 +121,29 @@ class DirectFile:
             os.posix_fadvise(self._fd, first, wanted, os.POSIX_FADV_DONTNEED)
         return buffer[offset - first : offset - first + length]
 
+    @property
+    def descriptor(self) -> int:
+        """The open file."""
+        return self._fd
+
+    def finish(self, offset: int, length: int, buffer: Bytes, got: int) -> Bytes:
+        """Take over a read of ``span(offset, length)`` that somebody else has made.
+
+        Args:
+            offset, length, buffer: As for :meth:`read`.
+            got: Bytes that arrived in the buffer, or a negative error.
+
+        Returns:
+            The bytes; what is missing is read here, and errors are told as by :meth:`read`.
+        """
+        first = align_down(offset)
+        if got < offset + length - first:
+            return self.read(offset, length, buffer)
+        self.device_bytes += got
+        if not self.direct:
+            os.posix_fadvise(self._fd, first, got, os.POSIX_FADV_DONTNEED)
+        return buffer[offset - first : offset - first + length]
+
     def _retry_or_fail(self, place: int, got: int, end: int) -> None:
         """Tell a short read, which is resumed, from the end of the file."""
         size = os.fstat(self._fd).st_size
@@ -146,22 +171,33 @@ class Request(NamedTuple):
 class Ring:
     """A ring of aligned buffers that keeps several reads in flight, delivered in order.
 
-    One mapped region, allocated once; a thread per buffer waits in ``preadv`` without the
-    GIL.
+    One mapped region, allocated once. Reads go through io_uring where the system allows it,
+    else a thread per buffer waits in ``preadv`` without the GIL. A read that ends short, or
+    fails, is taken up with ``preadv`` in either case.
 
     Args:
         depth: Buffers, and so reads in flight.
         segment: Bytes of a buffer; the longest aligned span of a request.
+        threads: Read with threads in any case.
+
+    Attributes:
+        engine: ``io_uring`` or ``threads``.
     """
 
-    def __init__(self, depth: int, segment: int) -> None:
+    def __init__(self, depth: int, segment: int, *, threads: bool = False) -> None:
         self.depth = depth
         self.segment = align_up(segment)
         region = allocate(self.nbytes)
         self._buffers = [
             region[i * self.segment : (i + 1) * self.segment] for i in range(depth)
         ]
-        self._pool = ThreadPoolExecutor(depth, thread_name_prefix="graphlab-read")
+        self._queue: Uring | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        if not threads:
+            self._queue = open_uring(torch.from_numpy(region), depth)
+        if self._queue is None:
+            self._pool = ThreadPoolExecutor(depth, thread_name_prefix="graphlab-read")
+        self.engine = "threads" if self._queue is None else "io_uring"
 
     @property
     def nbytes(self) -> int:
@@ -173,7 +209,50 @@ class Ring:
 
         The bytes are valid until the next one is asked for. One stream at a time.
         """
-        source = iter(requests)
+        if self._queue is not None:
+            return self._by_queue(iter(requests), self._queue)
+        assert self._pool is not None
+        return self._by_threads(iter(requests), self._pool)
+
+    def _by_queue(
+        self, source: Iterator[Request], queue: Uring
+    ) -> Iterator[tuple[Request, Bytes]]:
+        free = deque(range(self.depth))
+        pending: deque[tuple[Request, int]] = deque()
+        results: dict[int, int] = {}  # of buffers whose read is done
+        flying = 0
+        try:
+            while True:
+                while free:
+                    request = next(source, None)
+                    if request is None:
+                        break
+                    place = free.popleft()
+                    file, offset, length, _ = request
+                    first, size = align_down(offset), span(offset, length)
+                    begin = place * self.segment
+                    queue.read(file.descriptor, first, begin, size, tag=place)
+                    flying += 1
+                    pending.append((request, place))
+                if not pending:
+                    return
+                request, place = pending.popleft()
+                while place not in results:
+                    done = queue.wait()
+                    flying -= len(done)
+                    results.update(done)
+                file, offset, length, _ = request
+                got = results.pop(place)
+                yield request, file.finish(offset, length, self._buffers[place], got)
+                free.append(place)
+        finally:
+            # No read may land in a buffer that the next stream uses.
+            while flying:
+                flying -= len(queue.wait())
+
+    def _by_threads(
+        self, source: Iterator[Request], pool: ThreadPoolExecutor
+    ) -> Iterator[tuple[Request, Bytes]]:
         free = deque(self._buffers)
         pending: deque[tuple[Request, Bytes, Future[Bytes]]] = deque()
         try:
@@ -188,7 +267,7 @@ class Ring:
                         (
                             request,
                             buffer,
-                            self._pool.submit(file.read, offset, length, buffer),
+                            pool.submit(file.read, offset, length, buffer),
                         )
                     )
                 if not pending:
@@ -203,8 +282,11 @@ class Ring:
                     future.exception()
 
     def close(self) -> None:
-        """End the threads; harmless when repeated."""
-        self._pool.shutdown(wait=True)
+        """End what reads; harmless when repeated."""
+        if self._queue is not None:
+            self._queue.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
 
 
 def cut(

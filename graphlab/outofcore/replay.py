@@ -28,6 +28,7 @@ from graphlab.outofcore.reader import (
     allocate,
     cut,
 )
+from graphlab.outofcore.scattered import Shared
 from graphlab.outofcore.schedule import PROGRAMME
 from graphlab.outofcore.trace import SAMPLES, check_record
 from graphlab.sample.loader import Made
@@ -162,6 +163,7 @@ class Replay:
         ring: Buffers for reads.
         hot: Rows in memory, by column.
         live: Slots whose rows change; None where all rows stay.
+        shared: Files of shared rows, and how to read them; None where all are packed.
         record_bytes: Room for a record and its programme.
         sparse_bytes: Room for the sparse packs of a batch.
         max_rows: Rows of the largest batch.
@@ -175,6 +177,7 @@ class Replay:
         ring: Ring,
         hot: dict[str, Hot],
         live: LiveSlots | None,
+        shared: Shared | None = None,
         *,
         record_bytes: int,
         sparse_bytes: int,
@@ -182,7 +185,7 @@ class Replay:
         verify: bool,
     ) -> None:
         self.trace, self._assembler, self._ring = trace, assembler, ring
-        self._hot, self._live = hot, live
+        self._hot, self._live, self._shared = hot, live, shared
         self._record = allocate(record_bytes)
         self._sparse = allocate(sparse_bytes)
         self._dst = np.zeros(max_rows, dtype=np.int32)
@@ -215,20 +218,27 @@ class Replay:
 
         return make
 
-    def close(self) -> None:
-        """Stop reading and close the files."""
+    def leave(self) -> None:
+        """Stop reading and close the batches' files; ring and rows in memory stay."""
         with self._lock:
             self._drop_stream()
-        self._ring.close()
         self.trace.close()
+
+    def close(self) -> None:
+        """Stop reading and close the files."""
+        self.leave()
+        self._ring.close()
         if self._live is not None:
             self._live.close()
+        if self._shared is not None:
+            self._shared.close()
 
     @property
     def device_bytes(self) -> int:
         """Bytes read so far."""
         refilled = 0 if self._live is None else self._live.device_bytes
-        return self.trace.device_bytes + refilled
+        shared = 0 if self._shared is None else self._shared.device_bytes
+        return self.trace.device_bytes + refilled + shared
 
     def _drop_stream(self) -> None:
         if self._stream is not None:
@@ -243,7 +253,7 @@ class Replay:
         self._collect(stream, 0, batch, sample, verify)
         self._collect(stream, 1, batch, programme[: length[1]], verify)
         record = layout.decode_sample(sample)
-        where, keep = layout.decode_programme(programme[: length[1]])
+        where, keep, places = layout.decode_programme(programme[: length[1]])
         source = torch.from_numpy(where)
         filling = self._assembler.begin(record)
         refilled = 0
@@ -254,10 +264,17 @@ class Replay:
             out = filling.column(rows)
             if rows.kind == "dense":
                 kept = torch.from_numpy(keep)
-                self._dense(stream, number, batch, source, kept, out, verify)
+                dst = self._dense(
+                    stream, number, batch, source, kept, out, verify, len(places)
+                )
+                if len(places):
+                    assert self._shared is not None
+                    slots = self._hot[rows.name].slots
+                    tail = kept[-len(places) :] if len(kept) else kept
+                    self._shared.assemble(rows, places, dst, tail, slots, out)
             else:
                 self._expand(stream, number, batch, source, out, verify)
-        missing = int(self.trace.parts[1].table[batch]["items"])
+        missing = int(self.trace.parts[1].table[batch]["items"]) + len(places)
         if self._live is not None:
             self._live.end(batch, keep, record.n_id[self._dst[:missing]])
         misses = missing + refilled
@@ -275,12 +292,14 @@ class Replay:
         keep: Tensor,
         out: Tensor,
         verify: bool,
-    ) -> None:
+        shared: int,
+    ) -> Tensor:
+        """Fill a dense column but for its shared rows, whose destinations it returns."""
         part = self.trace.parts[number]
         rows, entry = part.rows, part.table[batch]
         assert rows is not None
         count = int(entry["rows"])
-        dst = torch.from_numpy(self._dst[:count])
+        dst = torch.from_numpy(self._dst[: count + shared])
         slots = self._hot[rows.name].slots
         io.assemble_hits(slots, source, out, dst, decode=rows.decode)
         found = done = 0
@@ -297,6 +316,7 @@ class Replay:
             done += size
         if verify:
             check_record(part.file.path, batch, entry, found)
+        return dst[count:]
 
     def _expand(
         self,

@@ -15,12 +15,17 @@ from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.direct import Direct
 from graphlab.outofcore.loader import DiskLoader, Engine, parse_device, replay_order
+from graphlab.outofcore.pack import shared_name
 from graphlab.outofcore.pool import Pool
 from graphlab.outofcore.publish import HOT_IDS
 from graphlab.outofcore.reader import Ring
 from graphlab.outofcore.replay import Hot, Replay, Trace
+from graphlab.outofcore.rolling import Rolling
+from graphlab.outofcore.scattered import Shared, SharedFile
+from graphlab.outofcore.schedule import Residents
 from graphlab.outofcore.sizing import spare_sizes
 from graphlab.outofcore.slots import LiveSlots
+from graphlab.outofcore.window import Maker
 
 if TYPE_CHECKING:
     from graphlab.outofcore.plan import Plan
@@ -90,8 +95,12 @@ def open_loader(
     files = plan.body["files"]
     ring = Ring(sizing.depth, sizing.segment) if columns else None
     engine: Engine
-    if plan.mode == "replay":
+    if plan.mode in ("replay", "hybrid"):
         engine = _replay(plan, assembler, columns, ring, verify)
+    elif plan.mode == "rolling":
+        engine = _rolling(
+            plan, assembler, columns, ring, ledger, verify, rank or 0, world_size or 1
+        )
     else:
         hot = np.zeros(0, dtype=np.int64)
         if HOT_IDS in files:
@@ -119,6 +128,31 @@ def open_loader(
     )
 
 
+def _in_memory(
+    plan: Plan, columns: list[Rows], ring: Ring, world_size: int
+) -> tuple[dict[str, Hot], LiveSlots | None]:
+    """The rows in memory, and the slots whose rows change."""
+    still, capacity = plan.totals["hot_rows"], plan.totals.get("slots", 0)
+    hot = {
+        rows.name: Hot(plan.path, plan.body["files"], still, rows, ring, live=capacity)
+        for rows in columns
+    }
+    if not capacity:
+        return hot, None
+    _, segment = spare_sizes(0, max(rows.row_bytes for rows in columns))
+    live = LiveSlots(
+        columns,
+        hot,
+        first=still,
+        capacity=capacity,
+        per_epoch=plan.batches_per_epoch,
+        world_size=world_size,
+        ring=Ring(plan.sizing.spare // segment, segment),
+        gap=plan.calibration.gap,
+    )
+    return hot, live
+
+
 def _replay(
     plan: Plan,
     assembler: Assembler,
@@ -126,36 +160,19 @@ def _replay(
     ring: Ring | None,
     verify: bool,
 ) -> _ReplayEpochs:
-    sizing, totals, files = plan.sizing, plan.totals, plan.body["files"]
+    sizing, arguments = plan.sizing, plan.body["arguments"]
     ring = ring or Ring(2, sizing.segment)
-    still, capacity = totals["hot_rows"], totals.get("slots", 0)
-    hot = {
-        rows.name: Hot(plan.path, files, still, rows, ring, live=capacity)
-        for rows in columns
-    }
-    live = None
-    arguments = plan.body["arguments"]
-    if capacity:
-        _, segment = spare_sizes(0, max(rows.row_bytes for rows in columns))
-        live = LiveSlots(
-            columns,
-            hot,
-            first=still,
-            capacity=capacity,
-            per_epoch=plan.batches_per_epoch,
-            world_size=arguments["world_size"],
-            ring=Ring(sizing.spare // segment, segment),
-            gap=plan.calibration.gap,
-        )
+    hot, live = _in_memory(plan, columns, ring, arguments.get("world_size", 1))
     replay = Replay(
-        Trace(plan.path, files, columns),
+        Trace(plan.path, plan.body["files"], columns),
         assembler,
         ring,
         hot,
         live,
+        _shared(plan, columns) if plan.mode == "hybrid" else None,
         record_bytes=sizing.record,
         sparse_bytes=sizing.sparse,
-        max_rows=totals["largest"][0],
+        max_rows=plan.totals["largest"][0],
         verify=verify,
     )
     return _ReplayEpochs(
@@ -164,4 +181,58 @@ def _replay(
         plan.batches_per_epoch,
         arguments["seed"],
         fixed=live is not None,
+    )
+
+
+def _shared(plan: Plan, columns: list[Rows]) -> Shared:
+    """The rows that batches share; their ring is the spare one's twin."""
+    files = {}
+    for rows in columns:
+        name = shared_name(rows.name)
+        entry = plan.body["files"][name]
+        layout.check_size(plan.path / name, entry)
+        size = entry["rows_bytes"]
+        files[rows.name] = SharedFile(plan.path / name, rows.row_bytes, size)
+    _, segment = spare_sizes(0, max(rows.row_bytes for rows in columns))
+    depth = plan.sizing.shared // segment
+    return Shared(files, Ring(depth, segment), plan.calibration.gap)
+
+
+def _rolling(
+    plan: Plan,
+    assembler: Assembler,
+    columns: list[Rows],
+    ring: Ring | None,
+    ledger: Ledger,
+    verify: bool,
+    rank: int,
+    world_size: int,
+) -> Rolling:
+    sizing, totals = plan.sizing, plan.totals
+    ring = ring or Ring(2, sizing.segment)
+    hot, live = _in_memory(plan, columns, ring, 1)
+    ids = layout.read_checked(plan.path / HOT_IDS, plan.body["files"][HOT_IDS])
+    residents = Residents(ids.view("<i8"), totals["slots"], totals["static_share"], {})
+    making = Ledger(sizing.maker, "window")
+    maker = Maker(
+        plan.job, columns, residents, making, totals["window_disk"] // world_size
+    )
+    return Rolling(
+        maker,
+        plan.path,
+        assembler,
+        columns,
+        ring,
+        hot,
+        live,
+        ledger,
+        per_epoch=plan.batches_per_epoch,
+        window=totals["window_batches"],
+        reuse=totals["reuse"],
+        ahead=totals["ahead"],
+        rank=rank,
+        record_bytes=sizing.record,
+        sparse_bytes=sizing.sparse,
+        max_rows=totals["largest"][0],
+        verify=verify,
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from graphlab.outofcore.columns import DenseRows
+from graphlab.ops import io
+from graphlab.outofcore.columns import DenseRows, Rows
 from graphlab.outofcore.reader import DirectFile, Request, Ring
 
 
@@ -66,6 +68,72 @@ class ColumnFile:
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+
+class SharedFile:
+    """A column's rows that batches share, in the layout of packs, read by ascending place.
+
+    Args:
+        path: The file.
+        row_bytes: Bytes of a row.
+        expected: Bytes of the file.
+    """
+
+    def __init__(self, path: Path, row_bytes: int, expected: int) -> None:
+        self.file = DirectFile(path, expected)
+        self._row_bytes = row_bytes
+
+    def read(
+        self, places: npt.NDArray[np.int64], ring: Ring, gap: int
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Which of ``places``; bytes; where each row begins in them."""
+        runs = _runs(self.file, places, self._row_bytes, gap, ring.segment)
+        for request, data in ring.stream(runs):
+            first, last = request.tag
+            begin = places[first:last] * self._row_bytes - request.offset
+            yield slice(first, last), torch.from_numpy(data), torch.from_numpy(begin)
+
+
+class Shared:
+    """Rows that batches share on disk, by column.
+
+    Args:
+        files: The files.
+        ring: Buffers for reading them.
+        gap: Bytes to read through rather than to skip.
+    """
+
+    def __init__(self, files: dict[str, SharedFile], ring: Ring, gap: int) -> None:
+        self._files, self._ring, self._gap = files, ring, gap
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes read so far."""
+        return sum(shared.file.device_bytes for shared in self._files.values())
+
+    def assemble(
+        self,
+        rows: Rows,
+        places: npt.NDArray[np.uint32],
+        dst: Tensor,
+        keep: Tensor,
+        slots: Tensor,
+        out: Tensor,
+    ) -> None:
+        """Put a batch's shared rows where they belong, and into slots that keep them."""
+        file = self._files[rows.name]
+        wanted = places.astype(np.int64)
+        for part, data, begin in file.read(wanted, self._ring, self._gap):
+            io.assemble_rows(data, dst[part], out, offset=begin, decode=rows.decode)
+            if len(keep):
+                kept = keep[part] >= 0
+                io.assemble_rows(data, keep[part][kept], slots, offset=begin[kept])
+
+    def close(self) -> None:
+        """Close the files."""
+        self._ring.close()
+        for shared in self._files.values():
+            shared.file.close()
 
 
 def _runs(

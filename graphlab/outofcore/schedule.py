@@ -15,19 +15,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from graphlab.errors import BudgetError
-from graphlab.ops.schedule import NEVER, Slots, next_use
+from graphlab.ops.schedule import Slots
 from graphlab.outofcore import layout
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.layout import INDEX, Index
 from graphlab.outofcore.policy import Policy
 from graphlab.outofcore.reader import ALIGN
+from graphlab.outofcore.sharing import SharedTable
 from graphlab.outofcore.trace import read_samples
+from graphlab.outofcore.uses import Uses
 
 PROGRAMME = "programme-00000"
 MISSES = "journal-misses.bin"
-USES = "journal-uses.bin"
 # Bytes that a slot takes beside its row: whose row it is.
 NODE_BYTES = 4
 # What is tried where the policy leaves the static share open.
@@ -35,7 +35,6 @@ SHARES = (0.0, 0.25, 0.5, 0.75)
 # A static row is read once for as many epochs as this; a miss in every one.
 HORIZON_EPOCHS = 10
 _SLICE = 2**14
-_STEP_BYTES = 48  # of a batch in a pass, per row
 
 
 class Demand(NamedTuple):
@@ -128,105 +127,6 @@ class Residents(NamedTuple):
     tried: dict[float, int]
 
 
-class Order(NamedTuple):
-    """In which sequences batches are served: each rank's part of each epoch by itself.
-
-    Attributes:
-        epochs, per_epoch: Recorded batches.
-        world_size: Ranks that share an epoch.
-    """
-
-    epochs: int
-    per_epoch: int
-    world_size: int = 1
-
-    def sequences(self) -> Iterator[range]:
-        """Numbers of the recorded batches, sequence by sequence."""
-        for epoch in range(self.epochs):
-            first = epoch * self.per_epoch
-            for rank in range(min(self.world_size, self.per_epoch)):
-                yield range(first + rank, first + self.per_epoch, self.world_size)
-
-    @property
-    def longest(self) -> int:
-        """Batches of the longest sequence."""
-        return -(-self.per_epoch // self.world_size)
-
-
-class Uses:
-    """Nodes of each batch and their next uses, spilled: 8 bytes a row.
-
-    Args:
-        folder: The plan.
-        samples: Index of its samples.
-        order: Sequences of batches.
-        num_nodes: Nodes of the graph.
-        ledger: Account of memory.
-    """
-
-    def __init__(
-        self, folder: Path, samples: Index, order: Order, num_nodes: int, ledger: Ledger
-    ) -> None:
-        self.order, self._ledger = order, ledger
-        self._path = folder / USES
-        rows = samples["rows"].astype(np.int64)
-        self._rows, self._place = rows, 8 * (np.cumsum(rows) - rows)
-        with ledger.hold("next use of each node", 4 * num_nodes):
-            last = torch.empty(num_nodes, dtype=torch.int32)
-            self._spill(folder, samples, last)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the tables."""
-        return self._rows.nbytes + self._place.nbytes
-
-    def _spill(self, folder: Path, samples: Index, last: torch.Tensor) -> None:
-        numbers = [n for s in self.order.sequences() for n in reversed(s)]
-        fresh = {s[-1] for s in self.order.sequences()}
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.ftruncate(descriptor, int(8 * self._rows.sum()))
-            for number, record in read_samples(folder, samples, self._ledger, numbers):
-                if number in fresh:
-                    last.fill_(NEVER)
-                with self._ledger.hold(
-                    "uses of a batch", _STEP_BYTES * len(record.n_id)
-                ):
-                    n_id = torch.from_numpy(record.n_id.astype(np.int64))
-                    later = torch.empty(len(n_id), dtype=torch.int32)
-                    next_use(n_id, self._step(number), last, later)
-                    data = np.concatenate([n_id.int().numpy(), later.numpy()])
-                    _write(descriptor, data.view(np.uint8), int(self._place[number]))
-        finally:
-            os.close(descriptor)
-
-    def _step(self, number: int) -> int:
-        """Place of a batch in its sequence."""
-        return number % self.order.per_epoch // self.order.world_size
-
-    def read(
-        self, sequence: range
-    ) -> Iterator[tuple[int, int, npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
-        """Number, place in the sequence, nodes and next uses of each batch."""
-        with open(self._path, "rb") as file:
-            for number in sequence:
-                count = int(self._rows[number])
-                with self._ledger.hold("uses of a batch", _STEP_BYTES * count):
-                    file.seek(int(self._place[number]))
-                    both = np.fromfile(file, np.int32, 2 * count)
-                    n_id = both[:count].astype(np.int64)
-                    yield number, self._step(number), n_id, both[count:]
-
-    def delete(self) -> None:
-        """Remove the spilled file."""
-        self._path.unlink(missing_ok=True)
-
-
-def room_for_slots(columns: list[Rows]) -> bool:
-    """Whether rows have a fixed size: sparse ones stay for good or not at all."""
-    return bool(columns) and all(rows.kind == "dense" for rows in columns)
-
-
 def choose(
     counts: npt.NDArray[np.uint32],
     columns: list[Rows],
@@ -273,7 +173,8 @@ def choose(
     for each in (*SHARES, 1.0):
         found = residents(each)
         if each == 1.0:
-            misses = int(counts.sum()) - int(counts[found.still].sum())
+            misses = int(counts.sum(dtype=np.int64))
+            misses -= int(counts[found.still].sum(dtype=np.int64))
         elif found.capacity == 0:
             continue
         else:
@@ -285,6 +186,20 @@ def choose(
             best, least = found, cost
         tried[each] = misses
     return best._replace(tried=tried)
+
+
+def expected_misses(
+    residents: Residents,
+    policy: Policy,
+    uses: Uses | None,
+    demand: Demand,
+    num_nodes: int,
+    ledger: Ledger,
+) -> int:
+    """Misses of the whole trace."""
+    if uses is not None and residents.capacity:
+        return simulate(residents, policy, uses, num_nodes, ledger)
+    return demand.accesses - int(demand.counts[residents.still].astype(np.int64).sum())
 
 
 def simulate(
@@ -330,12 +245,14 @@ class Programmes(NamedTuple):
         first: Where each batch's ids begin in the list of misses.
         misses: Pack rows of all batches.
         static_hits: Accesses that rows that stay for good serve.
+        shared: Rows of all batches that are read from the shared file.
     """
 
     table: Index
     first: npt.NDArray[np.int64]
     misses: int
     static_hits: int
+    shared: int = 0
 
 
 def compile_programmes(
@@ -346,15 +263,20 @@ def compile_programmes(
     uses: Uses | None,
     num_nodes: int,
     ledger: Ledger,
+    shared: npt.NDArray[np.int64] | None = None,
+    *,
+    durable: bool = True,
 ) -> Programmes:
     """Write each batch's programme, and beside it the ids of its pack rows, ascending.
 
-    Deterministic, and quick beside packing: a killed run does it again.
+    Deterministic, and quick beside packing: a killed run does it again. Missing rows of the
+    ascending ids ``shared`` are not packed: batches read them from one file.
     """
     index = np.zeros(len(samples), dtype=INDEX)
     first = np.zeros(len(samples), dtype=np.int64)
     wide = np.uint32 if num_nodes <= 2**32 else np.uint64
-    place = total = static_hits = 0
+    place = total = static_hits = from_shared = 0
+    table = SharedTable(shared, num_nodes)
     if uses is None or residents.capacity == 0:
         played = _look_up(folder, samples, residents.still, num_nodes, ledger)
     else:
@@ -365,6 +287,7 @@ def compile_programmes(
             )
         )
     with (
+        ledger.hold("table of shared rows", table.nbytes),
         open(folder / f"{PROGRAMME}.bin", "wb") as programmes,
         open(folder / MISSES, "wb") as spill,
     ):
@@ -373,10 +296,17 @@ def compile_programmes(
                 where = np.flatnonzero(source < 0)
                 static_hits += int((source < len(residents.still)).sum()) - len(where)
                 ids = n_id[where]
-                order = np.argsort(ids, kind="stable")
+                order, places = table.order(ids)
+                packed = len(order) - len(places)
                 source[where[order]] = -1 - np.arange(len(order), dtype=np.int32)
                 kept = None if keep is None else keep[where[order]]
-                data = layout.encode_programme(source, kept, epoch=0, batch=number)
+                data = layout.encode_programme(
+                    source,
+                    kept,
+                    None if shared is None else places,
+                    epoch=0,
+                    batch=number,
+                )
                 pad = -place % ALIGN
                 programmes.write(b"\0" * pad)
                 programmes.write(data.data)
@@ -387,17 +317,19 @@ def compile_programmes(
                     layout.crc(data),
                     0,
                     len(source),
-                    len(order),
+                    packed,
                 )
                 place += len(data)
-                spill.write(ids[order].astype(wide).tobytes())
+                spill.write(ids[order[:packed]].astype(wide).tobytes())
                 first[number] = total
-                total += len(order)
+                total += packed
+                from_shared += len(places)
         programmes.write(b"\0" * (-place % ALIGN))
         for file in (programmes, spill):
             file.flush()
-            os.fdatasync(file.fileno())
-    return Programmes(index, first, total, static_hits)
+            if durable:
+                os.fdatasync(file.fileno())
+    return Programmes(index, first, total, static_hits, from_shared)
 
 
 def _look_up(
@@ -419,36 +351,3 @@ def _look_up(
             with ledger.hold("programme of a batch", 12 * len(record.n_id)):
                 n_id = record.n_id.astype(np.int64)
                 yield number, n_id, slot[n_id], None
-
-
-def spill_uses(
-    folder: Path,
-    samples: Index,
-    order: Order,
-    columns: list[Rows],
-    policy: Policy,
-    num_nodes: int,
-    disk: int | None,
-    ledger: Ledger,
-) -> Uses | None:
-    """The trace for policies that need it; None where only static rows are possible."""
-    rows = int(samples["rows"].astype(np.int64).sum())
-    held = sum(p.stat().st_size for p in folder.iterdir())
-    fits = disk is None or held + 8 * rows <= disk
-    if (
-        policy.static_share == 1.0
-        or not room_for_slots(columns)
-        or num_nodes >= 2**31
-        or not fits
-    ):
-        return None
-    try:
-        return Uses(folder, samples, order, num_nodes, ledger)
-    except BudgetError:
-        return None
-
-
-def _write(descriptor: int, data: npt.NDArray[np.uint8], place: int) -> None:
-    done = 0
-    while done < len(data):
-        done += os.pwrite(descriptor, data[done:].data, place + done)

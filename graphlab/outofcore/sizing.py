@@ -40,6 +40,8 @@ class Sizing(NamedTuple):
         slots: Bytes of slots whose rows change from batch to batch.
         spare: Bytes of the buffers that refill slots where batches are not asked for in
             their order.
+        maker: Bytes for making a window while another is read.
+        shared: Bytes of the buffers that read rows which batches share.
     """
 
     prefetch: int
@@ -55,6 +57,8 @@ class Sizing(NamedTuple):
     hot: int
     slots: int = 0
     spare: int = 0
+    maker: int = 0
+    shared: int = 0
 
     @property
     def parts(self) -> dict[str, int]:
@@ -64,7 +68,8 @@ class Sizing(NamedTuple):
             "topology": self.topology,
             "hot rows": self.hot,
             "slots": self.slots + self.spare,
-            "read ring": self.depth * self.segment,
+            "window in the making": self.maker,
+            "read ring": self.depth * self.segment + self.shared,
             "batch records": self.record + self.sparse,
             "output buffers": (self.prefetch + 1) * self.block,
             "scratch": self.scratch,
@@ -109,6 +114,8 @@ def share_out(
     tables: int,
     resident: int,
     topology: int = 0,
+    maker: int = 0,
+    shared: int = 0,
     use_ring: bool = True,
 ) -> Sizing:
     """Share ``limit`` out; what is left becomes hot rows.
@@ -126,6 +133,8 @@ def share_out(
         "tables": tables,
         "resident": resident,
         "topology": topology,
+        "maker": maker,
+        "shared": shared,
     }
 
     def within(limit: int) -> Sizing:

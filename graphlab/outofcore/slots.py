@@ -101,8 +101,9 @@ class LiveSlots:
         packed: npt.NDArray[np.integer],
     ) -> None:
         """The batch's pack rows, of nodes ``packed``, are in their slots."""
-        kept = keep >= 0
-        self._node[keep[kept] - self._first] = packed[kept]
+        if len(keep):
+            kept = keep >= 0
+            self._node[keep[kept] - self._first] = packed[kept]
         self._last = batch
 
     def close(self) -> None:

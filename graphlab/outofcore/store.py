@@ -11,11 +11,13 @@ from typing import Any, Self
 from torch import Tensor
 
 from graphlab import check, sizes
-from graphlab.datasets import Dataset, as_dataset, convert, manifest, storage
+from graphlab.datasets import Dataset, as_dataset, convert, load, manifest, storage
 from graphlab.datasets.column import SparseColumn
 from graphlab.datasets.manifest import Manifest
 from graphlab.datasets.stored import StoredColumn
 from graphlab.graph import Graph
+from graphlab.interop import graphbolt
+from graphlab.progress import say
 
 # Arguments of `datasets.convert` that `Store.convert` has itself.
 _OWN = ("out", "dtype", "memory", "overwrite")
@@ -77,7 +79,9 @@ class Store:
         Args:
             source: A Dataset, a Graph, a PyG ``Data``, a DGLGraph, or a mapping of the
                 arguments of :func:`graphlab.datasets.convert`, such as
-                ``{"edges": "e.parquet", "features": "x.npy", "labels": "y.parquet"}``.
+                ``{"edges": "e.parquet", "features": "x.npy", "labels": "y.parquet"}``; or a
+                path: a GraphBolt folder with ``metadata.yaml``, MAG240M's folder, an OGB
+                folder with ``raw/``, a graph ``.npz`` or a saved dataset.
             path: Folder to make.
             dtype: How floating-point features are stored: ``source``, ``float32``,
                 ``float16``, ``bfloat16`` or ``int8`` with one scale a row.
@@ -92,6 +96,8 @@ class Store:
             OutOfDiskError: the disk cannot hold the store; nothing was written.
         """
         limit = sizes.parse(memory)
+        if isinstance(source, (str, Path)):
+            source = _open_path(source)
         if isinstance(source, Mapping):
             given = dict(source)
             known = [n for n in inspect.signature(convert).parameters if n not in _OWN]
@@ -146,6 +152,16 @@ class Store:
         """The store as a Dataset; graph and columns stay on disk."""
         return storage.open(self.path)
 
+    def to_pyg_stores(self) -> tuple[Any, Any]:
+        """The store as PyG's ``FeatureStore`` and ``GraphStore``, node type ``node``.
+
+        They go to PyG's loaders as ``data=(features, graph)``, whose batches then read their
+        rows one by one; a plan reads the same batches in sequence.
+        """
+        from graphlab.outofcore.pyg_stores import StoreFeatures, StoreGraph
+
+        return StoreFeatures(self), StoreGraph(self)
+
     def verify(self) -> int:
         """Compare every checksum of every file; return the bytes read.
 
@@ -185,3 +201,13 @@ class Store:
             f"Store({self.path}: {self.num_nodes:,} nodes, {self.num_edges:,} edges, "
             f"{sizes.show(self.nbytes)})"
         )
+
+
+def _open_path(path: str | Path) -> Any:
+    """What a path holds: arguments of ``convert``, or a dataset."""
+    if graphbolt.is_folder(path):
+        given, left_out = graphbolt.read(path)
+        if left_out:
+            say(f"Store.convert: not converted: {', '.join(left_out)}")
+        return given
+    return graphbolt.mag240m(path) or load(Path(path))

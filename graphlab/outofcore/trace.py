@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,38 @@ CHECKPOINT_BYTES = 64 * 2**20
 CHECKPOINT_BATCHES = 256
 
 
+class SamplesTooLargeError(BudgetError):
+    """The declared disk cannot hold the samples; ``need`` is what about would."""
+
+    def __init__(self, need: int, disk: int) -> None:
+        super().__init__(
+            f"plan: `disk` must be at least about {sizes.show(need)} for the samples alone, "
+            f"got {sizes.show(disk)}; allow more, sample fewer epochs, mode='rolling' or "
+            "mode='direct'"
+        )
+        self.need = need
+
+
+class Stopped(Exception):
+    """Work in the background was told to end."""
+
+
+class Stop:
+    """Tells work in the background, which shows no progress, to end."""
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+
+    def set(self) -> None:
+        """Ask for the end."""
+        self._set.set()
+
+    def check(self) -> None:
+        """Raise where the end was asked for."""
+        if self._set.is_set():
+            raise Stopped
+
+
 class Request(NamedTuple):
     """What to sample.
 
@@ -44,6 +77,7 @@ class Request(NamedTuple):
         epochs: Epochs to sample.
         seed: Seed of the run.
         shuffle, drop_last: As in the in-memory loader.
+        only: An epoch and the numbers of its batches, where not whole epochs are wanted.
     """
 
     input_nodes: Tensor
@@ -52,6 +86,20 @@ class Request(NamedTuple):
     seed: int
     shuffle: bool
     drop_last: bool
+    only: tuple[int, Sequence[int]] | None = None
+
+    @property
+    def total(self) -> int:
+        """Batches that are recorded."""
+        if self.only is not None:
+            return len(self.only[1])
+        return self.epochs * len(self.batches(0))
+
+    def locate(self, number: int, per_epoch: int) -> tuple[int, int]:
+        """Epoch, and number in it, of recorded batch ``number``."""
+        if self.only is not None:
+            return self.only[0], self.only[1][number]
+        return divmod(number, per_epoch)
 
     def batches(self, epoch: int) -> list[Tensor]:
         """Positions in ``input_nodes`` of each batch of an epoch."""
@@ -79,6 +127,7 @@ def sample_epochs(
     disk: int | None,
     identity: str,
     threads: int = 2,
+    stop: Stop | None = None,
 ) -> Index:
     """Sample all epochs into ``samples-00000.bin``; continue where a killed run stopped.
 
@@ -94,13 +143,13 @@ def sample_epochs(
         One sampling pass; holds two batches and their records at a time.
     """
     per_epoch = len(request.batches(0))
-    index = np.zeros(request.epochs * per_epoch, dtype=INDEX)
+    index = np.zeros(request.total, dtype=INDEX)
     path, journal = folder / f"{SAMPLES}.bin", folder / "journal-samples.idx"
     done = _resume(journal, path, index, identity)
     graph = sampler.graph
 
     def make(number: int) -> tuple[Any, Tensor]:
-        epoch, batch = divmod(number, per_epoch)
+        epoch, batch = request.locate(number, per_epoch)
         positions = order(epoch)[batch]
         seeds = request.input_nodes[positions]
         return sampler.sample(seeds, epoch=epoch, batch=batch), positions
@@ -119,15 +168,19 @@ def sample_epochs(
     try:
         with (
             ledger.hold("node maps of the sampler", node_maps),
-            track("sample", len(index), "batches", done=done) as progress,
+            track(
+                "sample", len(index), "batches", done=done, quiet=stop is not None
+            ) as progress,
         ):
             for number, (sample, positions) in zip(
                 range(done, len(index)), samples, strict=True
             ):
+                if stop is not None:
+                    stop.check()
                 size = (threads + 1) * _sample_bytes(sample)
                 remedy = "choose a smaller batch_size or fewer neighbours"
                 with ledger.hold("sampled batches", size, remedy):
-                    epoch, batch = divmod(number, per_epoch)
+                    epoch, batch = request.locate(number, per_epoch)
                     record = layout.encode_sample(
                         sample,
                         positions,
@@ -150,12 +203,14 @@ def sample_epochs(
                     place += len(record)
                 progress.advance()
                 far = place - saved[1] >= CHECKPOINT_BYTES
-                if far or number + 1 - saved[0] >= CHECKPOINT_BATCHES:
+                due = far or number + 1 - saved[0] >= CHECKPOINT_BATCHES
+                if due and stop is None:
                     saved = (number + 1, place)
                     _checkpoint(descriptor, journal, index[: number + 1], identity)
         # Direct reads want whole blocks.
         os.ftruncate(descriptor, -(-place // ALIGN) * ALIGN)
-        _checkpoint(descriptor, journal, index, identity)
+        if stop is None:
+            _checkpoint(descriptor, journal, index, identity)
     finally:
         samples.close()
         os.close(descriptor)
@@ -225,11 +280,7 @@ def _sample_bytes(sample: Any) -> int:
 
 def _check_disk(disk: int | None, size: int, done: int, total: int) -> None:
     if disk is not None and size > disk:
-        need = sizes.show(size * total / done)
-        raise BudgetError(
-            f"plan: `disk` must be at least about {need} for the samples alone, got "
-            f"{sizes.show(disk)}; allow more, sample fewer epochs, or mode='direct'"
-        )
+        raise SamplesTooLargeError(int(size * total / done), disk)
 
 
 def _write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from graphlab import check, progress, sizes
 from graphlab.datasets import SparseColumn
+from graphlab.datasets.stored import StoredColumn
 from graphlab.errors import BudgetError
 from graphlab.tasks import calling
 
@@ -59,8 +61,8 @@ def exact(
 
     One pass over the whole graph where it fits in ``memory``. Otherwise layer by layer over
     chunks of nodes, reading features with ``gather`` (they may be on disk) and keeping
-    layers in temporary files where two of them do not fit either. Models that are not
-    graphlab's run over batches with full neighbourhoods.
+    layers in temporary files, in the store's folder where there is one, where two of them do
+    not fit either. Models that are not graphlab's run over batches with full neighbourhoods.
 
     Args:
         model: Backbone of :mod:`graphlab.models`, or any module ``(x, edge_index)`` of
@@ -123,7 +125,8 @@ def _layer_by_layer(
     from graphlab.models import layerwise
 
     chunk = _chunks(d, size)
-    with _buffers(in_memory=size.layer <= size.available // 2) as buffer:
+    in_memory = size.layer <= size.available // 2
+    with _buffers(_beside(d), in_memory=in_memory) as buffer:
         logits = layerwise(
             model, d.x, d.graph, chunk=chunk, device=device, buffer=buffer
         )
@@ -158,19 +161,32 @@ def _chunks(d: Dataset, size: Estimate) -> list[int]:
     return ends
 
 
+def _beside(d: Dataset) -> Path | None:
+    """The store's folder where features are read from one and it can be written to.
+
+    Layers are as large as features: the folder for temporary files may be in memory.
+    """
+    folder = d.x.path.parent if isinstance(d.x, StoredColumn) else None
+    return folder if folder is not None and os.access(folder, os.W_OK) else None
+
+
 @contextmanager
-def _buffers(*, in_memory: bool) -> Iterator[Callable[[tuple[int, int]], Tensor]]:
+def _buffers(
+    folder: Path | None, *, in_memory: bool
+) -> Iterator[Callable[[tuple[int, int]], Tensor]]:
     """Hand out [N, width] float32 buffers, in memory or in files that vanish at the end."""
     if in_memory:
         yield torch.empty
         return
-    with tempfile.TemporaryDirectory(prefix="graphlab-inference-") as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="graphlab-inference-", dir=folder
+    ) as inside:
         made = 0
 
         def mapped(shape: tuple[int, int]) -> Tensor:
             nonlocal made
             made += 1
-            path = Path(folder) / f"{made}.bin"
+            path = Path(inside) / f"{made}.bin"
             return torch.from_numpy(np.memmap(path, np.float32, "w+", shape=shape))
 
         yield mapped

@@ -146,6 +146,8 @@ def _from_disk(d: Dataset, recipe: Recipe, folder: Path) -> Prepared:
     store = _store(d, chosen, folder / "store", budget)
     stored = store.dataset()
     sampled_epochs = chosen.sampled_epochs or recipe.fit.epochs
+    if chosen.resample_every is not None or chosen.mode == "rolling":
+        sampled_epochs = 1  # one at a time, while training
 
     def loader(seed: int) -> Iterable[Any]:
         run = seeds.index(seed) % stored.num_runs
@@ -160,6 +162,7 @@ def _from_disk(d: Dataset, recipe: Recipe, folder: Path) -> Prepared:
             memory=chosen.memory,
             disk=chosen.disk,
             mode=chosen.mode,
+            resample_every=chosen.resample_every,
             path=folder / f"plan-{seed}",
             **_sampling(chosen),
             **options,

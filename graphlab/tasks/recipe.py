@@ -62,9 +62,9 @@ class LoaderRecipe(Strict):
     """Sampled batches, from memory or from disk.
 
     ``evaluation`` says how validation nodes are scored while training; how the chosen
-    weights are, says ``fit.final_inference``. ``memory``, ``disk``, ``mode``, ``policy``
-    and ``sampled_epochs`` go to :func:`graphlab.outofcore.plan`, ``layout`` to
-    ``Store.convert``; they count only with ``from_disk``.
+    weights are, says ``fit.final_inference``. ``memory``, ``disk``, ``mode``, ``policy``,
+    ``resample_every`` and ``sampled_epochs`` go to :func:`graphlab.outofcore.plan`,
+    ``layout`` to ``Store.convert``; they count only with ``from_disk``.
     """
 
     num_neighbors: tuple[int, ...] = (15, 10)
@@ -79,6 +79,7 @@ class LoaderRecipe(Strict):
     mode: str = "auto"
     policy: str | None = None
     sampled_epochs: int | None = Field(default=None, ge=1)
+    resample_every: int | None = Field(default=None, ge=1)
     layout: Literal["source", "dense"] = "dense"
     path: str | None = None
 

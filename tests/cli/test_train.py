@@ -227,6 +227,23 @@ def test_plan_make_explain_verify_info_clean(place, capsys):
     assert Path("other").exists()
 
 
+def test_rolling_plans(place, capsys):
+    store = str(place / "data" / "toy")
+    arguments = ["--fanout", "2", "--batch-size", "16", "--memory", "2MiB"]
+    arguments += ["--mode", "rolling", "--policy", "static", "--disk", "16MiB"]
+    assert main(["plan", "make", store, *arguments, "--out", "p", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["chosen"] == "rolling"
+    assert main(["plan", "explain", "p"]) == 0
+    assert "> rolling" in capsys.readouterr().out
+    assert main(["plan", "verify", "p"]) == 0
+    assert main(["plan", "clean", "p"]) == 0
+    wrong = [*arguments, "--resample-every", "0"]
+    assert main(["plan", "make", store, *wrong, "--out", "q"]) == 1
+    assert "resample_every" in capsys.readouterr().err
+    assert main(["plan", "make", store, "--policy", "best", "--out", "q"]) == 1
+    assert "one of 'belady'" in capsys.readouterr().err
+
+
 def test_plans_of_own_nodes(place, capsys):
     np.save("ids.npy", np.arange(100))
     arguments = ["--fanout", "2", "--batch-size", "50", "--out", "p", "--json"]

@@ -43,7 +43,10 @@ def from_disk(mode: str) -> Callable[..., Any]:
 # num_neighbors, batch_size, input_nodes, seed.
 LOADERS: dict[str, Callable[..., Any]] = {
     "in memory": in_memory,
-    **{f"disk, {mode}": from_disk(mode) for mode in ("memory", "direct", "replay")},
+    **{
+        f"disk, {mode}": from_disk(mode)
+        for mode in ("memory", "direct", "replay", "rolling")
+    },
 }
 
 

@@ -183,6 +183,37 @@ def test_rows_are_kept_as_stored(run):
             run(bytes, wrong, slots)
 
 
+@pytest.mark.parametrize("split", [0, 4, 9])
+def test_two_levels_are_one_table(split):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randint(256, (9, 5), dtype=torch.uint8, generator=generator)
+    source = torch.tensor([8, -1, 0, 3, 4, 4, -5], dtype=torch.int32)
+    out = torch.full((7, 5), 7, dtype=torch.uint8)
+    io.gather_levels(rows[:split], rows[split:], source, out)
+    expected = rows[source.clamp(min=0).long()]
+    expected[source < 0] = 7
+    assert torch.equal(out, expected)
+    with pytest.raises(RuntimeError, match="`source`"):
+        io.gather_levels(rows[:split], rows[split:], source + 1, out)
+    with pytest.raises(ValueError, match="`host_rows`"):
+        io.gather_levels(rows, rows[:, :4], source, out)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("bytes", [1, 12, 400, 512])
+def test_levels_of_a_device(bytes):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randint(256, (900, bytes), dtype=torch.uint8, generator=generator)
+    source = torch.randint(-1, 900, (3000,), dtype=torch.int32, generator=generator)
+    expected = torch.zeros(3000, bytes, dtype=torch.uint8)
+    io.gather_levels(rows[:300], rows[300:], source, expected)
+    out = torch.zeros(3000, bytes, dtype=torch.uint8, device="cuda")
+    host = rows[300:].contiguous().pin_memory()
+    io.gather_levels(rows[:300].cuda(), host, source.cuda(), out)
+    assert torch.equal(out.cpu(), expected)
+
+
 def test_contract():
     slots, values = stored_rows("copy", 4, 3)
     source = torch.tensor([2, -1], dtype=torch.int32)
@@ -194,6 +225,8 @@ def test_contract():
     span = torch.tensor([0])
     torch.library.opcheck(ops.assemble_sparse, (flat, span, span, dst, out))
     torch.library.opcheck(ops.keep_rows, (flat, dst, slots))
+    levels = (slots[:2], slots[2:], dst, slots[:1].clone())
+    torch.library.opcheck(ops.gather_levels, levels)
 
 
 ONE = torch.zeros(1, dtype=torch.int32)

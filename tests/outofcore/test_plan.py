@@ -304,9 +304,9 @@ def test_exact_evaluation_in_bounded_memory(make_store, tmp_path, mode):
         ({"policy": "random"}, ValueError, "one of 'belady', 'static', 'lru'"),
         ({"world_size": 0}, ValueError, "`world_size` must be at least 1"),
         (
-            {"mode": "rolling"},
+            {"mode": "fast"},
             ValueError,
-            "one of 'auto', 'memory', 'direct', 'replay'",
+            "one of 'auto', 'memory', 'direct', 'replay', 'hybrid'",
         ),
         ({"epochs": 0}, ValueError, "`epochs` must be at least 1"),
         ({"memory": "two"}, ValueError, "`memory` must be a size"),
@@ -347,7 +347,12 @@ def test_explain_tells_modes_and_parts(make_store, tmp_path):
     _, store = make_store()
     made = plan(store, [4, 3], None, 32, memory="1MiB", mode="replay", path=tmp_path)
     told = made.explain()
-    assert [cost.mode for cost in told.modes] == ["memory", "direct", "replay"]
+    assert [cost.mode for cost in told.modes] == [
+        "memory",
+        "direct",
+        "replay",
+        "rolling",
+    ]
     assert sum(told.memory.values()) <= told.declared_bytes == made.memory
     assert "> replay" in str(told)
     assert "output buffers" in str(told)

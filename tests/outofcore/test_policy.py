@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from graphlab.outofcore import LRU, Belady, Static, plan
+import graphlab as gl
+from graphlab.outofcore import LRU, Belady, Static, Store, plan
 from graphlab.sample import NeighborLoader
+from tests.outofcore.conftest import make_dataset
 from tests.outofcore.test_plan import assert_epochs_equal, same
 
 # 2.4 MB of rows, of which about a quarter find room.
@@ -226,6 +228,64 @@ def test_slots_survive_damage_in_the_middle(make_store, tmp_path):
     expected = list(NeighborLoader(dataset, [4, 3], 32))
     for number in (6, 7, 5, 6, 30):
         assert same(loader.batch(0, number), expected[number])
+
+
+@pytest.mark.parametrize("mode", ["replay", "rolling"])
+def test_several_columns_share_the_slots(tmp_path, mode):
+    """Features, embeddings and labels by node, and a column by edge."""
+    base = make_dataset(**SHAPE)
+    generator = torch.Generator().manual_seed(1)
+    dataset = gl.Dataset(
+        base.graph,
+        x=base.x,
+        y=base.y,
+        splits=base.splits,
+        edge_attr=torch.rand(base.num_edges, 3, generator=generator),
+    )
+    dataset["emb"] = torch.randn(3000, 90, generator=generator).half()
+    store = Store.convert(dataset, tmp_path / "store")
+    made = plan(
+        store,
+        [4, 3],
+        "train",
+        32,
+        memory="3MiB",
+        disk="64MiB",
+        mode=mode,
+        policy=Belady(0.3),
+        path=tmp_path / "p",
+    )
+    assert made.totals["slots"] > 0
+    assert len(made.body["columns"]) == 2
+    loader = made.loader()
+    reference = NeighborLoader(dataset, [4, 3], 32, "train")
+    first = next(iter(reference))
+    assert {"emb", "edge_attr", "x", "y"} <= set(first.keys())
+    assert_epochs_equal(loader, NeighborLoader(dataset, [4, 3], 32, "train"), 1)
+    assert loader.stats()["hits"] > 0
+    assert same(loader.batch(0, 20), reference.batch(0, 20))
+
+
+@pytest.mark.parametrize("mode", ["replay", "rolling"])
+def test_a_graph_larger_than_the_budget_is_sampled_from_disk(
+    make_store, tmp_path, mode
+):
+    dataset, store = make_store(num_nodes=2000, num_edges=400_000, width=300)
+    made = plan(
+        store,
+        [3, 2],
+        None,
+        32,
+        memory="2MiB",
+        disk="64MiB",
+        mode=mode,
+        path=tmp_path / "p",
+    )
+    assert made.job.topology_bytes > made.memory
+    assert made.sizing.topology == 0
+    cached = 0 if mode == "replay" else made.job.topology_bytes
+    assert made.explain().page_cache_bytes == cached
+    assert_epochs_equal(made.loader(), NeighborLoader(dataset, [3, 2], 32), 1)
 
 
 def test_losses_do_not_depend_on_the_policy(make_store, tmp_path):

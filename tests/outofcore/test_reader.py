@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from graphlab.errors import StoreError
+from graphlab.ops.uring import Uring
 from graphlab.outofcore import reader
 from graphlab.outofcore.calibrate import calibrate
 from graphlab.outofcore.reader import ALIGN, DirectFile, Ring, allocate, cut, span
@@ -100,9 +101,18 @@ def test_end_of_file_and_device_errors_are_named(data, tmp_path, monkeypatch):
         file.read(8200, 5, allocate(ALIGN))
 
 
+@pytest.fixture(params=["io_uring", "threads"])
+def threads(request) -> bool:
+    """Whether to read with threads; skips where there is no io_uring."""
+    if request.param == "io_uring" and Ring(1, ALIGN).engine == "threads":
+        pytest.skip("io_uring is not compiled in, or not allowed here")
+    return request.param == "threads"
+
+
 @pytest.mark.parametrize("segment", [8192, 65536])
-def test_ring_delivers_in_order(data, tmp_path, segment):
-    file, ring = DirectFile(tmp_path / "data"), Ring(3, segment)
+def test_ring_delivers_in_order(data, tmp_path, segment, threads):
+    file = DirectFile(tmp_path / "data")
+    ring = Ring(3, segment, threads=threads)
     for _ in range(2):
         pieces = []
         for request, got in ring.stream(cut(file, 77, 290_000, segment, "tag")):
@@ -113,8 +123,8 @@ def test_ring_delivers_in_order(data, tmp_path, segment):
     ring.close()
 
 
-def test_ring_survives_an_abandoned_stream_and_an_error(data, tmp_path):
-    file, ring = DirectFile(tmp_path / "data"), Ring(4, 8192)
+def test_ring_survives_an_abandoned_stream_and_an_error(data, tmp_path, threads):
+    file, ring = DirectFile(tmp_path / "data"), Ring(4, 8192, threads=threads)
     stream = ring.stream(cut(file, 0, 290_000, 8192))
     next(stream)
     stream.close()
@@ -124,6 +134,44 @@ def test_ring_survives_an_abandoned_stream_and_an_error(data, tmp_path):
     whole = [got.copy() for _, got in ring.stream(cut(file, 0, 100_000, 8192))]
     assert np.array_equal(np.concatenate(whole), data[:100_000])
     ring.close()
+
+
+def test_what_a_queue_leaves_out_is_read_again(data, tmp_path, monkeypatch, threads):
+    if threads:
+        pytest.skip("threads resume by themselves: see above")
+    file, ring = DirectFile(tmp_path / "data"), Ring(3, 16384)
+    wait, seen = Uring.wait, []
+
+    def short(self):
+        done = wait(self)
+        found = []
+        for tag, got in done:
+            # Cut short, failed, refused: all are taken up.
+            wrong = (got // 2, -errno.EIO, -errno.EAGAIN, -errno.EINVAL, 0)
+            found.append((tag, wrong[len(seen) % len(wrong)]))
+            seen.append(got)
+        return found
+
+    monkeypatch.setattr(Uring, "wait", short)
+    pieces = [got.copy() for _, got in ring.stream(cut(file, 5, 290_000, 16384))]
+    assert np.array_equal(np.concatenate(pieces), data[5:290_005])
+    assert len(seen) == len(pieces)
+
+
+def test_a_refused_queue_means_threads(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "open_uring", lambda buffer, depth: None)
+    ring = Ring(2, 8192)
+    assert ring.engine == "threads"
+    file = DirectFile(tmp_path / "data")
+    got = [piece.copy() for _, piece in ring.stream(cut(file, 0, 100_000, 8192))]
+    assert np.array_equal(np.concatenate(got), data[:100_000])
+
+
+def test_buffered_files_go_through_the_queue_too(data, tmp_path, monkeypatch, threads):
+    refuse_direct(monkeypatch)
+    file, ring = DirectFile(tmp_path / "data"), Ring(3, 8192, threads=threads)
+    got = [piece.copy() for _, piece in ring.stream(cut(file, 9, 299_000, 8192))]
+    assert np.array_equal(np.concatenate(got), data[9:299_009])
 
 
 def test_buffers_are_aligned_and_private():

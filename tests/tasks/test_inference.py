@@ -3,13 +3,14 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import tempfile
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from graphlab import models
+from graphlab import datasets, models
 from graphlab.datasets import Dataset, MemmapColumn, SparseColumn
 from graphlab.errors import BudgetError
 from graphlab.graph import Graph
@@ -39,7 +40,7 @@ BACKBONES = {
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("where", ["memory", "disk"])
+@pytest.mark.parametrize("where", ["memory", "disk", "store"])
 def test_chunks_equal_the_full_pass(d, name, where, tmp_path):
     kind, arguments = BACKBONES[name]
     model = trained(kind, d, **arguments)
@@ -48,6 +49,9 @@ def test_chunks_equal_the_full_pass(d, name, where, tmp_path):
     if where == "disk":
         np.save(tmp_path / "x.npy", d.x.numpy())
         d = Dataset(d.graph, x=MemmapColumn(tmp_path / "x.npy"), y=d.y)
+    if where == "store":
+        d.save(tmp_path / "store")
+        d = datasets.open(tmp_path / "store")
     # 50 kB: chunks of some dozens of nodes; 20 kB: smaller ones, layers go to files too.
     for memory in (50_000, 20_000):
         found = inference.exact(model, d, memory=memory)
@@ -60,6 +64,21 @@ def test_chunks_equal_the_full_pass(d, name, where, tmp_path):
         rtol=1e-5,
     )
     torch.testing.assert_close(inference.exact(model, d, some), expected[some])
+    assert not list(tmp_path.rglob("graphlab-inference-*"))
+
+
+def test_layers_go_beside_the_store(d, tmp_path, monkeypatch):
+    d.save(tmp_path / "store")
+    d = datasets.open(tmp_path / "store")
+    folders = []
+    make = tempfile.TemporaryDirectory
+    monkeypatch.setattr(
+        tempfile,
+        "TemporaryDirectory",
+        lambda **given: folders.append(given["dir"]) or make(**given),
+    )
+    inference.exact(trained(models.SAGE, d, hidden_channels=16), d, memory=20_000)
+    assert folders == [tmp_path / "store"]
 
 
 def test_going_in_chunks_is_said_once(capsys):

@@ -67,6 +67,19 @@ def assemble_rows(
     )
 
 
+def gather_levels(
+    device_rows: Tensor, host_rows: Tensor, source: Tensor, out: Tensor
+) -> None:
+    """Copy rows from two levels; see :func:`graphlab.ops.io.gather_levels`."""
+    wanted, split = source >= 0, len(device_rows)
+    if (source >= split + len(host_rows)).any():
+        raise RuntimeError("`source` names a row that does not exist")
+    fast = wanted & (source < split)
+    slow = source >= split
+    out[fast] = device_rows[source[fast].long()]
+    out[slow] = host_rows[source[slow].long() - split]
+
+
 def keep_rows(bytes: Tensor, keep: Tensor, slots: Tensor) -> None:
     """Put rows into slots; see :func:`graphlab.ops.io.keep_rows`."""
     count, size = len(keep), slots.shape[1]
