@@ -13,13 +13,14 @@ from graphlab.graph import Graph
 from graphlab.graph.adjacency import pairs
 from graphlab.models.pamc_training import smooth_features
 from graphlab.models.sparse import SparseRows, features
+from graphlab.ops import rng
 
-# Rows beyond which k-means takes batches.
+# Rows that centres are found from.
 _LARGE = 100_000
 
 
 def kmeans(x: Any, n_clusters: int, *, seed: int = 0) -> Tensor:
-    """K-means of rows, the best of ten starts (by batches, three starts, for large N).
+    """K-means of rows, the best of ten starts; centres come from at most 100,000 rows.
 
     Args:
         x: [N, F]: a tensor, sparse tensor or SparseColumn.
@@ -33,20 +34,17 @@ def kmeans(x: Any, n_clusters: int, *, seed: int = 0) -> Tensor:
         >>> kmeans(torch.tensor([[0.0], [0.1], [5.0]]), 2).unique().tolist()
         [0, 1]
     """
-    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.cluster import KMeans
 
     check.positive("kmeans", "n_clusters", n_clusters)
     rows = features(x)
     dense = rows.to_dense() if isinstance(rows, SparseRows) else rows
     array = dense.detach().float().numpy()
-    found: Any
+    some = array
     if len(array) > _LARGE:
-        found = MiniBatchKMeans(
-            n_clusters, n_init=3, batch_size=16384, random_state=seed
-        )
-    else:
-        found = KMeans(n_clusters, n_init=10, random_state=seed)
-    return torch.from_numpy(found.fit_predict(array)).long()
+        some = array[rng.permutation(rng.key(seed), len(array))[:_LARGE]]
+    found = KMeans(n_clusters, n_init=10, random_state=seed).fit(some)
+    return torch.from_numpy(found.predict(array)).long()
 
 
 def propagated_kmeans(
