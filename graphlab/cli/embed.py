@@ -100,6 +100,7 @@ def run(
     --evaluate labels[/bold]
     """
     from graphlab import progress
+    from graphlab.embed import vectors
     from graphlab.tasks import embed as task
     from graphlab.tasks import embed_recipe
 
@@ -130,6 +131,8 @@ def run(
     if graph is None:
         raise typer.BadParameter("give GRAPH, or --recipe")
     folder = run_dir or Path("runs") / f"{Path(graph).stem}-{call['method']}"
+    if out is not None:
+        vectors.format_of("embed run", out)
     output.resume_with(shlex.join(sys.argv))
     d = _data(graph, root)
     progress.say(f"{call['method']} on {d.name}, into {folder}")

@@ -53,7 +53,7 @@ def save(
         torch.Size([2, 3])
     """
     name, path = "embed.save", Path(path)
-    kind = _format(name, path, format)
+    kind = format_of(name, path, format)
     labels = [str(i) for i in range(len(vectors))] if names is None else list(names)
     array = vectors.detach().cpu().float().contiguous().numpy()
     if kind == "npy":
@@ -100,7 +100,7 @@ def load(
         StoreError: the file is damaged or of another format.
     """
     path = Path(path)
-    kind = _format("embed.load", path, format)
+    kind = format_of("embed.load", path, format)
     if not path.exists():
         raise FileNotFoundError(f"embed.load: there is no file {path}")
     try:
@@ -120,7 +120,8 @@ def load(
         raise StoreError(path, None, f"vectors as {kind}", str(error)) from error
 
 
-def _format(name: str, path: Path, format: str | None) -> str:
+def format_of(name: str, path: Path, format: str | None = None) -> str:
+    """The format of a file by its ending; refuses others before any work is done."""
     kinds = sorted(set(FORMATS.values()))
     if format is not None:
         return check.one_of(name, "format", format, kinds)

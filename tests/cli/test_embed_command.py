@@ -71,18 +71,19 @@ def test_recipe(folder, capsys):
     ("command", "code", "message"),
     [
         ("embed run", 2, "give GRAPH, or --recipe"),
+        ("embed run ./sbm --out v.foo", 1, "`path` must end in one of .npy"),
         ("embed run none", 1, "none"),
         ("embed run ./sbm --method walk", 1, "`method` must be one of"),
         ("embed run ./sbm --evaluate all", 2, "--evaluate must be labels, graphvite"),
         (
             "embed run ./sbm --set windw=3",
-            1,
+            2,
             "unknown key `windw`; did you mean `window`?",
         ),
         ("embed run ./sbm --evaluate labels,links", 1, "`hide_edges` must be given"),
         ("embed run edges.txt --evaluate labels", 1, "`d` must have labels"),
         ("embed run ./sbm --shares 120", 2, "--shares must be between 0 and 100"),
-        ("embed run --recipe none", 1, "`recipe` must be a YAML file or the name"),
+        ("embed run --recipe none", 2, "`recipe` must be a YAML file or the name"),
         (
             "embed run ./sbm --memory 20KiB --samples 100",
             1,
