@@ -31,7 +31,7 @@ _SCORES = (
     "test, %",
     "validation, %",
     "goal",
-    "without the graph",
+    "controls",
 )
 _SCORES_NOTE = (
     "\n\nMean and sample deviation over seeds; the epoch of best validation score is chosen, "
@@ -146,7 +146,7 @@ def full(records: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def _scores(record: dict[str, Any]) -> tuple[str, ...]:
-    """A line of test scores, in percent, beside the controls that need no graph."""
+    """A line of test scores, in percent, beside its controls."""
 
     def show(score: dict[str, Any]) -> str:
         # One seed has no deviation.
