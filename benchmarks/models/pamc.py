@@ -71,6 +71,7 @@ def record_of(
     kept = ("metric", "test", "valid", "valid_metric", "seeds", "stamp", "scores")
     record = {
         "case": f"{data} {method}",
+        "goal": None,
         **{key: made[key] for key in kept},
         "baselines": made["baselines"],
         "baseline_scores": made["baseline_scores"],

@@ -138,10 +138,7 @@ def run(
     contenders = {}
     for name, scores in found.items():
         notes = {
-            metric: {
-                "mean": round(statistics.fmean(s[metric] for s in scores), 4),
-                "values": [round(s[metric], 4) for s in scores],
-            }
+            metric: round(statistics.fmean(s[metric] for s in scores), 4)
             for metric in scores[0]
         }
         contenders[name] = {
@@ -161,6 +158,7 @@ def run(
         "ours": "graphlab PamCLoss",
         "agreement": "not comparable",
         "contenders": contenders,
+        "scores": found,
         "ratio": None,
         "best_peer": None,
         "bound": None,
