@@ -77,14 +77,15 @@ def make_plan(setting: Setting) -> Any:
     from graphlab.outofcore import Store, plan
 
     # Named after all that decides it, so that a changed setting is another plan.
-    text = json.dumps(setting._replace(batches=0))
+    text = json.dumps(setting)
     name = f"plan-{zlib.crc32(text.encode()):08x}"
     reused = (FOLDER / name / "manifest.json").exists()
     start = time.perf_counter()
+    store = Store.open(setting.store)
     made = plan(
-        Store.open(setting.store),
+        store,
         list(setting.fanout),
-        "train",
+        seeds(store.dataset(), setting),
         setting.batch_size,
         memory=setting.budget,
         mode="replay",
@@ -92,6 +93,12 @@ def make_plan(setting: Setting) -> Any:
     )
     # Opening a plan of an earlier run says nothing about what preparing it took.
     return made, None if reused else time.perf_counter() - start
+
+
+def seeds(dataset: Any, setting: Setting) -> Any:
+    """The training nodes, of which a case of a few batches has as many as it uses."""
+    ids = dataset.ids("train")
+    return ids[: setting.batches * setting.batch_size] if setting.batches else ids
 
 
 def make_loader(kind: str, threads: int, setting: Setting) -> tuple[Any, Any]:
@@ -122,7 +129,7 @@ def make_loader(kind: str, threads: int, setting: Setting) -> tuple[Any, Any]:
         dataset,
         list(setting.fanout),
         setting.batch_size,
-        "train",
+        seeds(dataset, setting),
         num_threads=threads,
         prefetch=1,  # a batch ahead for each thread: more would not fit the cgroup
     )
@@ -166,8 +173,6 @@ def child(kind: str, threads: int, setting: Setting) -> dict[str, Any]:
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-        if len(losses) == setting.batches:
-            break
     found = {
         "seconds": time.perf_counter() - start,
         "batches": len(losses),

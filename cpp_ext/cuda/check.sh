@@ -16,13 +16,18 @@ EOF
 )
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-for source in cpp_ext/cuda/*.cu; do
-  echo "cuda-check: $source"
+compile() {
   # The flags of setup.py; warnings of ours are errors, torch's headers are not ours.
   nvcc -std=c++20 -O3 -Xcompiler -fPIC,-fvisibility=hidden -Werror all-warnings \
     -DTORCH_TARGET_VERSION=0x020a000000000000 -DUSE_CUDA -Icpp_ext/include \
     -isystem="$torch/include" -gencode=arch=compute_80,code=sm_80 \
-    -gencode=arch=compute_90,code=sm_90 --threads 2 \
-    -c "$source" -o "$work/$(basename "$source").o"
-done
+    -gencode=arch=compute_90,code=sm_90 \
+    -c "$1" -o "$work/$(basename "$1").o"
+  echo "cuda-check: $1"
+}
+export -f compile
+export torch work
+# xargs fails where one of them fails.
+printf '%s\0' cpp_ext/cuda/*.cu |
+  xargs -0 -P "$(nproc)" -I{} bash -euo pipefail -c 'compile "$1"' _ {}
 echo "cuda-check: all compile for sm_80 and sm_90"
