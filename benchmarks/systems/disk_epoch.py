@@ -270,7 +270,7 @@ def setup(setting: Setting, facts: dict[str, Any]) -> Trial:
     contenders.append(contender("in memory, no limit", "memory", 1, 2**40))
 
     def agree(mine: list[float], theirs: list[float]) -> None:
-        assert mine == theirs, "losses differ"
+        assert mine == theirs, f"losses {mine} are not {theirs}"
 
     reference = contenders[-1]
     return Trial(contenders, agree, reference=lambda: reference.value(reference.run()))
