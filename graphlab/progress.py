@@ -17,6 +17,17 @@ def set_quiet(quiet: bool) -> None:
     _QUIET = quiet
 
 
+@contextmanager
+def silence() -> Iterator[None]:
+    """Show nothing inside the block."""
+    before = _QUIET
+    set_quiet(True)
+    try:
+        yield
+    finally:
+        set_quiet(before)
+
+
 def duration(seconds: float) -> str:
     """Write a time span for people.
 
