@@ -25,6 +25,8 @@ SUMMARY: dict[str, tuple[float, float, float, float]] = {
     "arxiv": (169_343, 1_166_243, 128, 40),
     "proteins": (132_534, 39_561_252, 8, 112),
 }
+# Variance of the unknown level of a new data set, and of what no known one explains.
+_LEVEL, _OWN = 100.0, 0.02
 
 
 def summary(name: str) -> Tensor:
@@ -146,12 +148,14 @@ class TaskPrior:
     r"""A Gaussian over score vectors whose mean and covariance are those of known data sets.
 
     Scores of each data set are standardised; those of a new one are
-    :math:`N(m, S)`, :math:`m` and :math:`S` the moments over the known ones. A few
-    evaluations (probes) condition it, so it says after each which architectures this data
-    set likes unlike the others.
+    :math:`N(m, S)`, :math:`m` and :math:`S` the weighted moments over the known ones, plus
+    an unknown level. A few evaluations (probes) condition it, so it says after each which
+    architectures this data set likes unlike the others.
 
     Args:
         scores: [data sets, N], of the same N architectures.
+        weights: [data sets], how alike each is to the new one; default all the same. See
+            :func:`similarity`.
         noise: Deviation of an evaluation, in standard units.
 
     Example:
@@ -162,12 +166,17 @@ class TaskPrior:
         True
     """
 
-    def __init__(self, scores: Tensor, noise: float = 0.3) -> None:
+    def __init__(
+        self, scores: Tensor, weights: Tensor | None = None, noise: float = 0.6
+    ) -> None:
         check.tensor("TaskPrior", "scores", scores, ndim=2)
-        z = (scores - scores.mean(1, keepdim=True)) / scores.std(1, keepdim=True)
-        self.mean = z.mean(0)
-        self.factors = (z - self.mean) / max(len(z) - 1, 1) ** 0.5
-        self.scale = scores.mean(1), scores.std(1)
+        std = scores.std(1, keepdim=True).clamp(min=1e-9)
+        z = (scores - scores.mean(1, keepdim=True)) / std
+        if weights is None:
+            weights = torch.full((len(z),), 1.0 / len(z))
+        self.mean = weights @ z
+        self.factors = weights.sqrt()[:, None] * (z - self.mean)
+        self.unit = float(weights @ std[:, 0])
         self.noise = noise
 
     def predict(self, rows: Sequence[int], y: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,22 +184,30 @@ class TaskPrior:
 
         Args:
             rows: Evaluated architectures.
-            y: Their scores on the new data set, in its own units.
+            y: Their scores on the new data set, in the units of the known ones.
         """
-        prior_variance = self.factors.square().sum(0) + 0.02
+        own = self.factors.square().sum(0) + _OWN
         if not rows:
-            return self.mean, prior_variance.sqrt()
+            return self.mean, own.sqrt()
         index = torch.tensor(list(rows))
         f = self.factors[:, index]
-        # Level and spread of the new data set are unknown: only differences between
-        # evaluations count, in units fitted to the prior mean where there are several.
-        expected = self.mean[index]
-        spread = y.std() if len(y) > 1 else torch.tensor(1.0)
-        unit = spread / expected.std().clamp(min=0.3) if len(y) > 1 else spread
-        residual = (y - y.mean()) / unit.clamp(min=1e-9) - (expected - expected.mean())
-        covariance = f.T @ f + self.noise**2 * torch.eye(len(index))
-        cross = self.factors.T @ f
-        gain = torch.linalg.solve(covariance, cross.T).T
-        mean = self.mean + gain @ residual
-        variance = (prior_variance - (gain * cross).sum(1)).clamp(min=1e-6)
-        return mean, variance.sqrt()
+        # The level of the new data set is unknown: a constant of large variance.
+        noise = self.noise**2 * torch.eye(len(index))
+        covariance = f.T @ f + noise + _LEVEL
+        cross = self.factors.T @ f + _LEVEL
+        gain = torch.linalg.solve(covariance.double(), cross.T.double()).T.float()
+        mean = self.mean + gain @ (y / self.unit - self.mean[index])
+        variance = own + _LEVEL - (gain * cross).sum(1)
+        return mean, variance.clamp(min=1e-6).sqrt()
+
+
+def similarity(name: str, others: Sequence[str], temperature: float = 0.15) -> Tensor:
+    """Weights of known data sets by the distance of their summary statistics: [n], sum 1.
+
+    Example:
+        >>> similarity("cora", ["citeseer", "proteins"]).argmax().item()
+        0
+    """
+    here = summary(name)
+    distance = torch.stack([(summary(other) - here).norm() for other in others])
+    return (-distance / temperature).softmax(0)

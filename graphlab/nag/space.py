@@ -12,7 +12,6 @@ from torch import Tensor
 from graphlab import check
 from graphlab.nag.canonical import canonical_form, digest
 
-
 # Hashes kept by a space: some 200 bytes each.
 _REMEMBERED = 200_000
 

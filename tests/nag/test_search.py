@@ -235,6 +235,7 @@ def test_a_task_prior_follows_its_probes():
     draw = torch.Generator().manual_seed(0)
     one, two = torch.randn(2, 50, generator=draw)
     prior = TaskPrior(torch.stack([one, two]), noise=0.1)
+    prior.unit = 3.0
     rows = list(range(8))
     for truth in (one, two):
         mean, std = prior.predict(rows, 5 + 3 * truth[rows])
