@@ -78,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="")
     parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--summary", action="store_true", help="only sum up")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -91,7 +92,7 @@ def main() -> None:
         table = tables.load(space, dataset)
         model = denoiser(table.space)
         for seed in range(first, min(first + 10, chosen.seeds)):
-            for method in METHODS:
+            for method in chosen.methods.split(","):
                 if journal.has(case=case, method=method, seed=seed):
                     continue
                 began = time.process_time()

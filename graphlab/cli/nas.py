@@ -264,14 +264,15 @@ def search(
         )
     best = [result.found.best]
     plot = _draw(found, best, folder / "best.png")
+    front = _front(result.found, folder / "front.png")
     if as_json:
-        output.emit({**result.to_json(), "plot": str(plot)})
+        output.emit({**result.to_json(), "plot": str(plot), "front": str(front)})
         return
     output.show(f"best of {len(result.found.scores)}: {result.found.best}")
     output.show(f"score {max(result.found.scores):.4f}")
     for line in result.lines():
         output.show(line)
-    output.show(f"plot: {plot}", f"run: {folder}")
+    output.show(f"plot: {plot}", f"front: {front}", f"run: {folder}")
 
 
 @_app.command()
@@ -337,6 +338,14 @@ def _draw(space: nag.SearchSpace, texts: list[str], path: Path) -> Path:
     return architectures.save(
         architectures.cells([space.cell(row) for row in x], titles), path
     )
+
+
+def _front(found: nag.SearchResult, path: Path) -> Path:
+    """Draw the elites of a search over parameters."""
+    from graphlab.report import architectures
+
+    assert found.archive is not None
+    return architectures.save(architectures.front(found.archive, "params"), path)
 
 
 def _require_picture(path: Path) -> None:

@@ -18,8 +18,8 @@ SOLVERS = ("dpm", "heun")
 class EDM(nn.Module):
     r"""Denoise :math:`x_\sigma = x_0 + \sigma\epsilon` by naming the labels.
 
-    Logits are :math:`x_\sigma / \sigma^2 + F_\theta(c_{in} x_\sigma, \tfrac14\ln\sigma)`:
-    the first term is the exact posterior for labels that are independent and equally
+    Logits are :math:`x_\sigma / \sigma^2 + g(\sigma) F_\theta(c_{in} x_\sigma,
+    \tfrac14\ln\sigma)`, :math:`g` in [1, 20]: the first term is the exact posterior for labels that are independent and equally
     likely, so the network learns only what differs. :math:`D(x_\sigma)` is the softmax.
 
     Args:
@@ -80,8 +80,11 @@ class EDM(nn.Module):
         self, noisy: Tensor, sigma: Tensor, condition: Tensor, masks: Tensor
     ) -> Tensor:
         skip = noisy / sigma.square()[:, None, None]
-        out = self.network(noisy * self._scale(sigma), sigma.log() / 4, condition)
-        return (skip + out).masked_fill(~masks, -torch.inf)
+        scale = self._scale(sigma)
+        # What another node says of this one is of the size of its own term, x / sigma^2.
+        gain = (1 / (scale * sigma.square()[:, None, None])).clamp(1.0, 20.0)
+        out = self.network(noisy * scale, sigma.log() / 4, condition)
+        return (skip + gain * out).masked_fill(~masks, -torch.inf)
 
     @torch.no_grad()
     def sample(

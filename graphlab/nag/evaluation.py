@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -13,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from graphlab import check
+from graphlab import check, progress
 from graphlab.errors import StoreError
 from graphlab.nag.space import SearchSpace
 
@@ -71,12 +70,12 @@ class Evaluator:
             ) as pool:
                 jobs = [(self._evaluate, text) for text in todo.values()]
                 for key, text, (score, seconds) in zip(
-                    todo, todo.values(), pool.map(_timed, jobs), strict=True
+                    todo, todo.values(), pool.map(progress.timed, jobs), strict=True
                 ):
                     self._keep(key, text, score, seconds)
         else:
             for key, text in todo.items():
-                self._keep(key, text, *_timed((self._evaluate, text)))
+                self._keep(key, text, *progress.timed((self._evaluate, text)))
         return [float(self.records[key]["score"]) for key in keys]
 
     def _keep(self, key: str, text: str, score: float, seconds: float) -> None:
@@ -106,13 +105,6 @@ class Evaluator:
                 raise StoreError(
                     path, None, "one score a line", where, remedy
                 ) from error
-
-
-def _timed(job: tuple[Evaluate, str]) -> tuple[float, float]:
-    evaluate, text = job
-    began = time.perf_counter()
-    score = float(evaluate(text))
-    return score, time.perf_counter() - began
 
 
 def scores(evaluator: Evaluator, texts: Sequence[str]) -> list[float]:

@@ -75,6 +75,7 @@ def search(
     batch: int = 5,
     seed: int = 0,
     niches: Mapping[str, Sequence[float]] | None = None,
+    cost_of: Callable[[str], Mapping[str, float]] | None = None,
     on_score: Callable[[str, float], None] | None = None,
     **settings: Any,
 ) -> SearchResult:
@@ -93,7 +94,9 @@ def search(
             uniform architectures of the space (no scores).
         batch: Proposals at a time; ``evolution`` and ``local`` take one.
         seed: Names all draws.
-        niches: Cost name -> borders: keep a MAP-Elites archive over closed-form costs.
+        niches: Cost name -> borders: keep a MAP-Elites archive over costs.
+        cost_of: Architecture's string -> costs, for the archive; default the space's closed
+            forms.
         on_score: Hears of every score.
         settings: More arguments of :class:`graphlab.nag.Bayesian`.
 
@@ -117,7 +120,9 @@ def search(
         evaluate if isinstance(evaluate, Evaluator) else Evaluator(space, evaluate)
     )
     calls = evaluator.calls
-    archive = None if niches is None else _archive(space, niches)
+    archive = None
+    if niches is not None:
+        archive = Archive(niches) if cost_of else _archive(space, niches)
     settings = {"by_hash": evaluator.by_hash, **settings}
     searcher = _searcher(space, method, denoiser, seed, settings)
     size = 1 if method in ("evolution", "local") else batch
@@ -133,7 +138,8 @@ def search(
             texts.append(text)
             scores.append(score)
             if archive is not None:
-                archive.add(text, score, _costs(space, row))
+                costs = cost_of(text) if cost_of else _costs(space, row)
+                archive.add(text, score, costs)
             if on_score is not None:
                 on_score(text, score)
     return SearchResult(method, texts, scores, archive, evaluator.calls - calls)

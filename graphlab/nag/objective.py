@@ -25,8 +25,10 @@ class Objective:
     Args:
         space: The search space.
         predictor: One-hot, possibly relaxed, [B, V, F] -> [B]; larger is better.
-        costs: Name of a closed-form cost of the space -> weight.
-        limits: Name of a closed-form cost -> largest value.
+        costs: Name of a cost of the space (closed form), or of ``measured`` -> weight.
+        limits: Name of a cost -> largest value.
+        measured: Further costs without a closed form, such as a latency: name -> predictor
+            of it, one-hot -> [B].
         differentiable: Whether gradients flow through ``predictor``; otherwise only
             resampling can follow it.
 
@@ -48,13 +50,15 @@ class Objective:
         *,
         costs: Mapping[str, float] | None = None,
         limits: Mapping[str, float] | None = None,
+        measured: Mapping[str, Predictor] | None = None,
         differentiable: bool = True,
     ) -> None:
         self.space, self.predictor = space, predictor
+        self._measured = dict(measured or {})
         self.weights, self.limits = dict(costs or {}), dict(limits or {})
         self.differentiable = differentiable
         one_hot = space.one_hot(space.sample(_SAMPLE, seed=0))
-        known = space.costs(one_hot[:1])
+        known = [*space.costs(one_hot[:1]), *self._measured]
         for argument, given in (("costs", self.weights), ("limits", self.limits)):
             for name in given:
                 if name not in known:
@@ -62,7 +66,7 @@ class Objective:
                     check.fail(ValueError, "Objective", argument, need, repr(name))
         with torch.no_grad():
             self._units = {"": _unit(predictor(one_hot))}
-            for name, value in space.costs(one_hot).items():
+            for name, value in self._costs(one_hot).items():
                 self._units[name] = _unit(value)
 
     def __call__(self, one_hot: Tensor) -> Tensor:
@@ -71,7 +75,7 @@ class Objective:
         z = (self.predictor(one_hot) - mean) / std
         if not self.weights and not self.limits:
             return z
-        costs = self.space.costs(one_hot)
+        costs = self._costs(one_hot)
         for name, weight in self.weights.items():
             mean, std = self._units[name]
             z = z - weight * (costs[name] - mean) / std
@@ -79,6 +83,10 @@ class Objective:
             over = (costs[name] - limit) / self._units[name][1]
             z = z - 10.0 * over.clamp(min=0)
         return z
+
+    def _costs(self, one_hot: Tensor) -> dict[str, Tensor]:
+        named = {name: f(one_hot) for name, f in self._measured.items()}
+        return self.space.costs(one_hot) | named
 
     def values(self, x: Tensor) -> Tensor:
         """Standardised objective of architectures: int64 [B, V] -> [B]."""

@@ -16,10 +16,11 @@ from graphlab.models import SearchedGNN
 from graphlab.models.searched import parse
 from graphlab.nag import spaces
 from graphlab.ops import rng
-from graphlab.tasks import calling, node
+from graphlab.tasks import calling, labels, node
 from graphlab.tasks.nas_generation import guidance_from as guidance_from
 from graphlab.tasks.nas_generation import open_space as open_space
 from graphlab.tasks.nas_generation import train_denoiser as train_denoiser
+from graphlab.tasks.nas_tables import niches
 from graphlab.tasks.nas_tables import search_table as search_table
 from graphlab.tasks.runs import read_json
 
@@ -290,6 +291,14 @@ def search(
         path=None if folder is None else folder / "scores.jsonl",
         workers=workers,
     )
+    outputs = labels.num_outputs("nas.search", d)
+
+    def cost_of(text: str) -> dict[str, float]:
+        with torch.device("meta"):
+            made = model(d.num_features, outputs, architecture=text)
+        return {"params": float(sum(p.numel() for p in made.parameters()))}
+
+    sizes = [cost_of(text)["params"] for text in space.decode(space.sample(64, seed))]
     with progress.track("architectures", evaluations, "trained") as bar:
 
         def heard(text: str, value: float) -> None:
@@ -303,6 +312,8 @@ def search(
             denoiser=denoiser,
             seed=seed,
             on_score=heard,
+            niches={"params": niches(sizes)},
+            cost_of=cost_of,
             **(settings or {}),
         )
     result = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from graphlab import files, nag
 from graphlab.nag import controls, tables
@@ -50,6 +52,17 @@ class TableResult:
         }
 
 
+def niches(costs: Sequence[float], count: int = 8) -> list[float]:
+    """Borders of niches that hold about equally many of the given costs.
+
+    Example:
+        >>> niches(range(9), count=2)
+        [4.0]
+    """
+    inner = np.linspace(0, 1, count + 1)[1:-1]
+    return sorted({float(q) for q in np.quantile(np.asarray(costs, float), inner)})
+
+
 def search_table(
     space: str,
     data: str,
@@ -92,6 +105,10 @@ def search_table(
             return float(signal[text])
         return table.evaluate(table.space.encode([text]))[0]
 
+    def cost_of(text: str) -> dict[str, float]:
+        row = table.rows(table.space.encode([text]))
+        return {name: float(value[row]) for name, value in table.costs.items()}
+
     folder = None if run_dir is None else Path(run_dir)
     found = nag.search(
         table.space,
@@ -100,6 +117,8 @@ def search_table(
         method=method,
         denoiser=denoiser,
         seed=seed,
+        niches={"params": niches(table.costs["params"].tolist())},
+        cost_of=cost_of,
         **(settings or {}),
     )
     row = table.rows(table.space.encode([found.best]))

@@ -41,13 +41,16 @@ def test_every_sample_of_every_space_is_valid(name, method):
     assert bool(space.is_valid(space.encode(made.architectures)).all())
 
 
-def test_a_denoiser_learns_what_its_architectures_share():
-    x = TINY.sample(300, seed=0)
-    x[:, 1] = x[:, 0]  # two nodes always agree
-    for method in ("masked", "edm"):
-        model = nag.Denoiser(TINY, method, hidden=32, blocks=1).fit(x, steps=150)
-        made = model.sample(200, seed=1)
-        assert float((made[:, 0] == made[:, 1]).float().mean()) > 0.9
+@pytest.mark.parametrize("method", ["masked", "edm"])
+def test_a_denoiser_learns_what_its_architectures_share(method):
+    nodes = [{"name": n, "ops": ["x", "y", "z"]} for n in "ab"]
+    space = spaces.from_json({"nodes": nodes})  # no edge: siblings see each other
+    x = space.sample(300, seed=0)
+    x[:, 1] = x[:, 0]
+    model = nag.Denoiser(space, method, hidden=32, blocks=1)
+    model.fit(x, steps=250, batch=64, lr=5e-3)
+    made = model.sample(200, seed=1)
+    assert float((made[:, 0] == made[:, 1]).float().mean()) > 0.8
 
 
 @pytest.mark.parametrize("method", ["gradient", "resample", "both"])
@@ -107,7 +110,7 @@ def test_classifier_free_guidance_finds_the_top_quantile():
     score = count_z(TINY.one_hot(x))
     quantile = score.argsort().argsort() / len(x)
     model = nag.Denoiser(TINY, hidden=32, blocks=1)
-    model.fit(x, quantiles=quantile, steps=200, batch=128)
+    model.fit(x, quantiles=quantile, steps=150, batch=64)
     guide = Guidance(method="free", scale=0.5)
     got = count_z(TINY.one_hot(model.sample(200, guidance=guide))).mean()
     assert got > count_z(TINY.one_hot(model.sample(200))).mean() + 1.0
@@ -123,8 +126,9 @@ def test_noise_aware_predictor_guides(method):
     noisy = nag.NoiseAwarePredictor(model, hidden=16, blocks=1)
     noisy.fit(x, count_z(TINY.one_hot(x)), steps=80, batch=64)
     guide = Guidance(method="noisy", noisy=noisy, scale=0.7)
-    got = model.sample(60, guidance=guide, steps=12, seed=0)
-    plain = model.sample(60, steps=12, seed=0)
+    steps = 5
+    got = model.sample(40, guidance=guide, steps=steps, seed=0)
+    plain = model.sample(40, steps=steps, seed=0)
     gain = count_z(TINY.one_hot(got)).mean() - count_z(TINY.one_hot(plain)).mean()
     assert gain > 0.3
 
@@ -138,8 +142,8 @@ def test_the_reference_keeps_its_mask_defect_and_its_threshold(name):
     raw = release.layout.adjacency
     assert release.mask(guided=False, training=True).equal(raw)
     if name == "nb201":
-        assert int(raw.sum()) == 11
-        assert int(release.mask(guided=True).sum()) == 19
+        assert int(raw.sum()) == 10
+        assert int(release.mask(guided=True).sum()) == 18
         assert ours.mask(guided=False, training=True).equal(spaces.NB201().attention)
     parameters = sum(p.numel() for p in release.network.parameters())
     assert 3.9e6 < parameters < 4.1e6

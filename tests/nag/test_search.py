@@ -17,7 +17,7 @@ SPACE = spaces.NB201()
 
 
 def threes(text: str) -> float:
-    return float(text.count("3x3"))
+    return float(text.count("conv_3x3"))
 
 
 @pytest.fixture(scope="module")
@@ -41,17 +41,18 @@ def test_the_search_beats_random_on_an_easy_objective(denoiser, surrogate):
         **FAST,
     )
     plain = nag.search(SPACE, threes, 30, method="random")
-    assert max(found.scores) > max(plain.scores)
+    late = [sum(r.scores[15:]) / 15 for r in (found, plain)]
+    assert late[0] > late[1] + 0.5
     assert len(set(found.architectures)) == len(found.scores) == 30
     assert found.incumbents()[-1] == threes(found.best)
 
 
 @pytest.mark.parametrize("method", baselines.NAMES)
 def test_baselines_evaluate_nothing_twice_and_repeat(method):
-    runs = [nag.search(SPACE, threes, 26, method=method, seed=3) for _ in range(2)]
+    runs = [nag.search(SPACE, threes, 24, method=method, seed=3) for _ in range(2)]
     assert runs[0].architectures == runs[1].architectures
-    assert len(set(runs[0].architectures)) == 26
-    other = nag.search(SPACE, threes, 26, method=method, seed=4)
+    assert len(set(runs[0].architectures)) == 24
+    other = nag.search(SPACE, threes, 24, method=method, seed=4)
     assert other.architectures != runs[0].architectures
 
 
@@ -208,9 +209,11 @@ def test_set_pooling_ignores_order():
 def test_class_samples_describe_a_data_set():
     import graphlab as gl
 
-    d = gl.datasets.generate("sbm", num_nodes=90, num_edges=400, num_features=6)
-    samples = class_samples(d.x, d.y, d.graph, per_class=5, seed=1)
-    assert samples.shape[1:] == (5, 40)
+    edges = torch.randint(90, (2, 400))
+    x, y = torch.rand(90, 6), torch.arange(90) % 3
+    graph = gl.Graph(edges, num_nodes=90)
+    samples = class_samples(x, y, graph, per_class=5, seed=1)
+    assert samples.shape == (3, 5, 40)
     assert bool(samples.isfinite().all())
     assert DatasetEncoder()(samples).shape == (56,)
 

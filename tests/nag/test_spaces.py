@@ -193,6 +193,7 @@ def test_user_dag_from_networkx():
                 "edges": [],
                 "optional": [],
                 "templates": {},
+                "costs": {},
             },
             "must give every node a label, got none for 'a'",
         ),
