@@ -207,7 +207,10 @@ def search(
     folds: Annotated[int, typer.Option(min=2, help="Folds of the training nodes.")] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 150,
     runs: Annotated[
-        int, typer.Option(min=0, help="Seeds of the final training; 0: none.")
+        int,
+        typer.Option(
+            min=0, help="Seeds of the final training, 0: none; of a table: searches."
+        ),
     ] = 10,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train.")] = 1,
     root: _Root = None,
@@ -239,14 +242,14 @@ def search(
         "evaluations": evaluations,
         "method": method,
         "denoiser": model,
-        "seed": seed,
         "root": root,
         "run_dir": folder,
         "settings": options,
     }
     result: Any
     if found.name in ("nb201", "nas_bench_graph"):
-        result = nas.search_table(found.name, data, **shared)
+        seeds = range(seed, seed + max(1, runs))
+        result = nas.search_table(found.name, data, seeds=seeds, **shared)
     elif found.name == "gnn":
         result = nas.search(
             data,
@@ -255,6 +258,7 @@ def search(
             epochs=epochs,
             final_seeds=range(runs),
             workers=workers,
+            seed=seed,
             **shared,
         )
     else:
@@ -264,15 +268,17 @@ def search(
         )
     best = [result.found.best]
     plot = _draw(found, best, folder / "best.png")
-    front = _front(result.found, folder / "front.png")
+    plots = {"plot": plot, "front": _front(result.found, folder / "front.png")}
+    if found.name != "gnn":
+        plots["regret_plot"] = _regret(result.regret, method, folder / "regret.png")
     if as_json:
-        output.emit({**result.to_json(), "plot": str(plot), "front": str(front)})
+        output.emit({**result.to_json(), **{k: str(v) for k, v in plots.items()}})
         return
     output.show(f"best of {len(result.found.scores)}: {result.found.best}")
     output.show(f"score {max(result.found.scores):.4f}")
     for line in result.lines():
         output.show(line)
-    output.show(f"plot: {plot}", f"front: {front}", f"run: {folder}")
+    output.show(*(f"{name}: {path}" for name, path in plots.items()), f"run: {folder}")
 
 
 @_app.command()
@@ -346,6 +352,13 @@ def _front(found: nag.SearchResult, path: Path) -> Path:
 
     assert found.archive is not None
     return architectures.save(architectures.front(found.archive, "params"), path)
+
+
+def _regret(runs: list[list[float]], method: str, path: Path) -> Path:
+    from graphlab.report import architectures
+
+    label = "regret, points of test accuracy"
+    return architectures.save(architectures.regret({method: runs}, ylabel=label), path)
 
 
 def _require_picture(path: Path) -> None:

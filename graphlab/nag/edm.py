@@ -19,8 +19,9 @@ class EDM(nn.Module):
     r"""Denoise :math:`x_\sigma = x_0 + \sigma\epsilon` by naming the labels.
 
     Logits are :math:`x_\sigma / \sigma^2 + g(\sigma) F_\theta(c_{in} x_\sigma,
-    \tfrac14\ln\sigma)`, :math:`g` in [1, 20]: the first term is the exact posterior for labels that are independent and equally
-    likely, so the network learns only what differs. :math:`D(x_\sigma)` is the softmax.
+    \tfrac14\ln\sigma)`, :math:`g` in [1, 20]: the first term is the exact
+    posterior for labels that are independent and equally likely, so the network learns only
+    what differs. :math:`D(x_\sigma)` is the softmax.
 
     Args:
         space: The space.

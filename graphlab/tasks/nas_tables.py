@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +12,67 @@ import numpy as np
 
 from graphlab import files, nag
 from graphlab.nag import controls, tables
+from graphlab.nag.loop import default_denoiser
+from graphlab.tasks import calling
 
 
 @dataclasses.dataclass(frozen=True)
 class TableResult:
-    """What a search on a table gave.
+    """What searches on a table gave, one a seed.
 
     Attributes:
-        found: Architectures and their signal (validation accuracy), in order.
-        truth: Test accuracy of the incumbent, in percent; read after the search.
-        regret: Percentage points below the best of the table.
-        relative_improvement: Over the average architecture of the table, percent.
+        searches: Architectures and their signal (validation accuracy), in order.
+        truth: Of each search, test accuracy of the incumbent after each evaluation, in
+            percent; read when the searches are over.
+        table_best: Best test accuracy of the table.
+        table_mean: That of the average architecture.
         data: Data set.
         run_dir: Run folder, or None.
     """
 
-    found: nag.SearchResult
-    truth: float
-    regret: float
-    relative_improvement: float
+    searches: list[nag.SearchResult]
+    truth: list[list[float]]
+    table_best: float
+    table_mean: float
     data: str
     run_dir: Path | None
 
+    @property
+    def found(self) -> nag.SearchResult:
+        """The search with the best signal."""
+        return max(self.searches, key=lambda search: max(search.scores))
+
+    @property
+    def regret(self) -> list[list[float]]:
+        """Percentage points below the best of the table, of each search."""
+        return [[self.table_best - t for t in run] for run in self.truth]
+
+    @property
+    def relative_improvement(self) -> list[float]:
+        """Of each search's last incumbent over the average architecture, percent."""
+        return [
+            controls.relative_improvement(run[-1], self.table_mean)
+            for run in self.truth
+        ]
+
     def lines(self) -> list[str]:
         """What to print about it."""
+        last = [run[-1] for run in self.regret]
+        count = len(last)
         return [
-            f"test accuracy in the table {self.truth:.2f} %, {self.regret:.2f} below its best",
-            f"{self.relative_improvement:+.1f} % over the average architecture",
+            f"regret {statistics.fmean(last):.2f} points of test accuracy below the table's "
+            f"best, mean of {count} search{'es' if count > 1 else ''}",
+            f"{statistics.fmean(self.relative_improvement):+.1f} % over the average "
+            "architecture",
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that the command prints with ``--json``."""
         return {
             "data": self.data,
-            "truth": self.truth,
-            "regret": self.regret,
+            "regret": [run[-1] for run in self.regret],
             "relative_improvement": self.relative_improvement,
+            "table": {"best": self.table_best, "mean": self.table_mean},
             "search": self.found.to_json(),
             "run_dir": None if self.run_dir is None else str(self.run_dir),
         }
@@ -70,7 +96,7 @@ def search_table(
     evaluations: int = 100,
     method: str = "bayesian",
     denoiser: nag.Denoiser | None = None,
-    seed: int = 0,
+    seeds: Iterable[int] = (0,),
     root: str | None = None,
     run_dir: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -83,7 +109,7 @@ def search_table(
         evaluations: How many.
         method: See :func:`graphlab.nag.search`.
         denoiser: See there.
-        seed: Names all draws.
+        seeds: Each searches once.
         root: Folder of the table; default GRAPHLAB_DATA.
         run_dir: Folder for the result.
         settings: More arguments of :class:`graphlab.nag.Bayesian`.
@@ -109,28 +135,36 @@ def search_table(
         row = table.rows(table.space.encode([text]))
         return {name: float(value[row]) for name, value in table.costs.items()}
 
-    folder = None if run_dir is None else Path(run_dir)
-    found = nag.search(
-        table.space,
-        nag.Evaluator(table.space, look_up, by_hash=table.by_hash),
-        evaluations,
-        method=method,
-        denoiser=denoiser,
-        seed=seed,
-        niches={"params": niches(table.costs["params"].tolist())},
-        cost_of=cost_of,
-        **(settings or {}),
-    )
-    row = table.rows(table.space.encode([found.best]))
-    truth = float(table.truth[row])
+    if method == "bayesian" and denoiser is None:
+        denoiser = default_denoiser(table.space)
+    searches, truth = [], []
+    for seed in calling.require_seeds("nas.search_table", seeds):
+        found = nag.search(
+            table.space,
+            nag.Evaluator(table.space, look_up, by_hash=table.by_hash),
+            evaluations,
+            method=method,
+            denoiser=denoiser,
+            seed=seed,
+            niches={"params": niches(table.costs["params"].tolist())},
+            cost_of=cost_of,
+            **(settings or {}),
+        )
+        rows = table.rows(table.space.encode(found.architectures))
+        best, run = 0, []
+        for place, score in enumerate(found.scores):
+            best = place if score > found.scores[best] else best
+            run.append(float(table.truth[rows[best]]))
+        searches.append(found)
+        truth.append(run)
     result = TableResult(
-        found,
+        searches,
         truth,
-        table.best - truth,
-        controls.relative_improvement(truth, float(table.truth.double().mean())),
+        table.best,
+        float(table.truth.double().mean()),
         data,
-        folder,
+        None if run_dir is None else Path(run_dir),
     )
-    if folder is not None:
-        files.publish_json(folder / "result.json", result.to_json())
+    if result.run_dir is not None:
+        files.publish_json(result.run_dir / "result.json", result.to_json())
     return result

@@ -66,8 +66,9 @@ def test_search_of_a_table(folder, capsys, real_data):
     command = (
         f"nas search --space nb201 --data cifar10 --method local --root {real_data}"
     )
-    assert main([*command.split(), "--evaluations", "12"]) == 0
+    assert main([*command.split(), "--evaluations", "12", "--runs", "2"]) == 0
     assert "over the average architecture" in capsys.readouterr().out
+    assert (folder / "runs" / "nas-nb201-cifar10" / "regret.png").exists()
 
 
 @pytest.mark.parametrize(
