@@ -320,6 +320,8 @@ def evaluate(
             output.show(f"{key}: {100 * value['mean']:.2f}{spread} %")
         elif key == "costs":
             output.show(*(f"{n}: {v:.4g}" for n, v in value.items()))
+        elif isinstance(value, float):
+            output.show(f"{key}: {value:.4g}")
         elif not isinstance(value, (dict, list)):
             output.show(f"{key}: {value}")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from graphlab import check
 from graphlab.report import plots
@@ -58,6 +59,8 @@ def regret(
         positive = positive and bool((mean > 0).all())
     if log and positive:
         axis.set_yscale("log")
+        for which in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+            which(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_xlabel("evaluations")
     axis.set_ylabel(ylabel)
     axis.set_title(title)

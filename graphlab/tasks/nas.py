@@ -319,11 +319,13 @@ def search(
     result = None
     if seeds:
         progress.say(f"best on the training nodes: {found.best}")
+        # A longer search may end at another architecture: each has its own run.
+        name = f"final-{space.hashes(space.encode([found.best]))[0]}"
         result = train(
             d,
             found.best,
             seeds=seeds,
-            run_dir=None if folder is None else folder / "final",
+            run_dir=None if folder is None else folder / name,
             model=model,
         )
     out = NASResult(found, result, d.name, folder)

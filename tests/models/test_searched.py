@@ -29,7 +29,9 @@ def test_every_operation_builds_trains_and_knows_its_graph(operation):
     out = model(x, edges)
     assert out.shape == (6, 3)
     out.sum().backward()
-    assert all(p.grad is not None for p in model.parameters())
+    # PyG's ARMA of one step keeps a weight for further steps.
+    unused = [n for n, p in model.named_parameters() if p.grad is None]
+    assert all(operation == "arma" and n.endswith(".weight") for n in unused)
     model.eval()
     other = model(x, edges[:, :2])
     alone = operation in ("fc", "skip")

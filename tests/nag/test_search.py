@@ -30,7 +30,7 @@ FAST = {"candidates": 30, "initial": 6}
 
 @pytest.mark.parametrize("surrogate", surrogates.NAMES)
 def test_the_search_beats_random_on_an_easy_objective(denoiser, surrogate):
-    settings = {"ensemble": {"steps": 40}, "gp": {"iterations": 5}}
+    settings = {"ensemble": {"steps": 40}, "gp": {"iterations": 20}}
     found = nag.search(
         SPACE,
         threes,

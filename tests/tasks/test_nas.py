@@ -9,12 +9,14 @@ import graphlab as gl
 from graphlab import nag
 from graphlab.errors import DatasetNotFoundError
 from graphlab.nag import spaces
-from graphlab.tasks import nas
+from graphlab.tasks import nas, nas_generation
 
 
 @pytest.fixture(scope="module")
 def data():
-    d = gl.datasets.generate("sbm", num_nodes=150, num_edges=700, num_features=6)
+    d = gl.datasets.generate(
+        "sbm", num_nodes=150, num_edges=700, num_features=6, num_classes=3
+    )
     return gl.datasets.split_random(d, train=0.3, val=0.2, runs=1)
 
 
@@ -100,7 +102,7 @@ def test_scores_of_a_file_guide(tmp_path):
     with pytest.raises(
         ValueError, match="architecture and score in every line, got line 1"
     ):
-        nas.read_scores(space, path)
+        nas_generation.read_scores(space, path)
 
 
 @pytest.mark.data
