@@ -15,4 +15,5 @@ from graphlab.nag.loop import search as search
 from graphlab.nag.objective import Objective as Objective
 from graphlab.nag.predictors import Ensemble as Ensemble
 from graphlab.nag.predictors import NoiseAwarePredictor as NoiseAwarePredictor
+from graphlab.nag.release import release_rounds as release_rounds
 from graphlab.nag.space import SearchSpace as SearchSpace

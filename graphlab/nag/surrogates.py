@@ -68,7 +68,7 @@ class _OneHot:
 
 
 class GaussianProcess(_OneHot):
-    """BoTorch's SingleTaskGP on one-hot labels; distances count differing nodes.
+    """BoTorch's SingleTaskGP on one-hot labels, with its own kernel and priors.
 
     Args:
         space: The space.
@@ -88,7 +88,6 @@ class GaussianProcess(_OneHot):
         try:
             from botorch.fit import fit_gpytorch_mll
             from botorch.models import SingleTaskGP
-            from gpytorch.kernels import MaternKernel, ScaleKernel
             from gpytorch.mlls import ExactMarginalLogLikelihood
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
@@ -103,7 +102,6 @@ class GaussianProcess(_OneHot):
             self._model = SingleTaskGP(
                 given,
                 target,
-                covar_module=ScaleKernel(MaternKernel(nu=2.5)),
                 outcome_transform=None,
             )
             mll = ExactMarginalLogLikelihood(self._model.likelihood, self._model)

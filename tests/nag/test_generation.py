@@ -166,6 +166,29 @@ def test_the_reference_draws_whole_architectures_and_refuses_what_it_cannot():
         model.sample(4, guidance=Guidance(objective), steps=2)
 
 
+def test_the_rounds_of_the_release_end_when_enough_are_found():
+    space = spaces.NB201()
+    model = nag.Denoiser(space, "diffusionnag")
+    weights = []
+
+    def noisy(x, level):
+        return x.flatten(1).sum(1)
+
+    sample = model.sample
+
+    def listening(count, *, guidance, **settings):
+        weights.append(guidance.beta)
+        return sample(count, guidance=guidance, **settings)
+
+    model.sample = listening
+    found = nag.release_rounds(model, noisy, batch=6, steps=1)
+    assert len(found) >= 10
+    assert bool(space.is_valid(found).all())
+    assert weights[:2] == [100.0, 97.0]
+    with pytest.raises(ValueError, match="must be of method='diffusionnag'"):
+        nag.release_rounds(small(TINY, steps=1), noisy)
+
+
 def test_ve_noise_has_the_moments_it_should():
     backend = DiffusionNAG(spaces.NB201())
     x = spaces.NB201().sample(4000, seed=0)
