@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from graphlab import graph as graph
     from graphlab import interop as interop
     from graphlab import models as models
+    from graphlab import nag as nag
     from graphlab import native as native
     from graphlab import ops as ops
     from graphlab import outofcore as outofcore
@@ -34,6 +35,7 @@ _SUBMODULES = frozenset(
         "graph",
         "interop",
         "models",
+        "nag",
         "native",
         "ops",
         "outofcore",

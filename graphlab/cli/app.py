@@ -18,6 +18,7 @@ from graphlab.cli import (
     demo,
     doctor,
     embed,
+    nas,
     output,
     plan,
     predict,
@@ -86,6 +87,7 @@ predict.add_to(app)
 tune.add_to(app)
 plan.add_to(app)
 embed.add_to(app)
+nas.add_to(app)
 report.add_to(app)
 bench.add_to(app)
 doctor.add_to(app)

@@ -18,3 +18,4 @@ from graphlab.models.pamc import PamCLoss as PamCLoss
 from graphlab.models.pamc_cgc import PamCGC as PamCGC
 from graphlab.models.presets import PUBLIC_SPLIT as PUBLIC_SPLIT
 from graphlab.models.refined_gae import HadamardMLP as HadamardMLP
+from graphlab.models.searched import SearchedGNN as SearchedGNN

@@ -3,6 +3,7 @@
 from graphlab.tasks import cluster as cluster
 from graphlab.tasks import embed as embed
 from graphlab.tasks import link as link
+from graphlab.tasks import nas as nas
 from graphlab.tasks import node as node
 from graphlab.tasks.callbacks import Callback as Callback
 from graphlab.tasks.callbacks import TensorBoard as TensorBoard

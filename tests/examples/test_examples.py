@@ -18,5 +18,5 @@ def test_runs(name, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     assert capsys.readouterr().out
-    without = ("pyg_data.py", "own_edges_to_vectors.py")
+    without = ("pyg_data.py", "own_edges_to_vectors.py", "own_search_space.py")
     assert list(Path.cwd().rglob("report.html")) or name in without

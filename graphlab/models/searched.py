@@ -1,0 +1,156 @@
+"""GNNs built from an architecture string, as searches write them."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from graphlab import check
+from graphlab.models.sparse import SparseRows, dropout, features, linear, normalised
+
+OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
+# Below this share of non-zero entries features are multiplied as sparse rows.
+_SPARSE = 0.1
+_ROWS: weakref.WeakKeyDictionary[Tensor, SparseRows] = weakref.WeakKeyDictionary()
+
+
+class SearchedGNN(nn.Module):
+    r"""A DAG of graph layers: :math:`h_0 = \mathrm{ReLU}(xW)`, :math:`h_k = o_k(h_{p_k})`.
+
+    Each operation's output goes through ReLU; what no node takes is concatenated in front
+    of the output map. Rows of features are normalised, dropout stands before every map.
+
+    Args:
+        in_channels: Width of the features.
+        out_channels: Number of classes.
+        architecture: ``parents|operations``, such as ``0,1,2,2|gcn,gat,skip,fc``: parent of
+            each node (0 is the input) and its operation; then ``|name=value`` for
+            ``hidden`` and ``dropout``, which win over the arguments. Names that are not the
+            model's (``lr``, ``weight_decay``) are for who trains it.
+        hidden_channels: Width.
+        dropout: Chance to drop.
+
+    Shapes:
+        x [N, in_channels] dense, edge_index int64 [2, E] -> [N, out_channels].
+
+    Raises:
+        ValueError: a string that is no architecture.
+
+    Source:
+        Qin et al., "NAS-Bench-Graph", NeurIPS 2022: DAGs and operations. Layers are PyG's.
+
+    Example:
+        >>> model = SearchedGNN(3, 2, architecture="0,0,1,2|gcn,sage,skip,fc|hidden=8")
+        >>> model(torch.rand(4, 3), torch.tensor([[0, 1, 2], [1, 2, 3]])).shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        architecture: str,
+        hidden_channels: int = 64,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        parents, operations, settings = parse(architecture)
+        hidden = int(settings.get("hidden", hidden_channels))
+        self.dropout = float(settings.get("dropout", dropout))
+        check.positive("SearchedGNN", "hidden", hidden)
+        if not 0 <= self.dropout < 1:
+            need = "be in [0, 1)"
+            check.fail(ValueError, "SearchedGNN", "dropout", need, self.dropout)
+        self.parents, self.operations = parents, operations
+        self.leaves = [k for k in range(1, len(parents) + 1) if k not in parents]
+        self.lin_in = nn.Linear(in_channels, hidden)
+        self.layers = nn.ModuleList(_operation(o, hidden) for o in operations)
+        self.lin_out = nn.Linear(hidden * len(self.leaves), out_channels)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Compute logits."""
+        rows = normalised(_rows(x))
+        rows = dropout(rows, self.dropout, self.training)
+        states = [linear(rows, self.lin_in).relu()]
+        for parent, name, layer in zip(
+            self.parents, self.operations, self.layers, strict=True
+        ):
+            h = states[parent]
+            if name != "skip":
+                h = F.dropout(h, self.dropout, self.training)
+                h = layer(h) if name == "fc" else layer(h, edge_index)
+                h = h.relu()
+            states.append(h)
+        h = torch.cat([states[k] for k in self.leaves], dim=1)
+        return self.lin_out(F.dropout(h, self.dropout, self.training))
+
+
+def parse(architecture: str) -> tuple[list[int], list[str], dict[str, str]]:
+    """Parents, operations and settings of an architecture string.
+
+    Raises:
+        ValueError: not such a string.
+
+    Example:
+        >>> parse("0,1|gcn,fc|hidden=8")
+        ([0, 1], ['gcn', 'fc'], {'hidden': '8'})
+    """
+    wiring, _, rest = architecture.partition("|")
+    operations, *pairs = rest.split("|")
+    names = operations.split(",")
+    need = "be `parents|operations|name=value`"
+    try:
+        parents = [int(p) for p in wiring.split(",")]
+        settings = dict(pair.split("=", 1) for pair in pairs)
+    except ValueError:
+        check.fail(ValueError, "SearchedGNN", "architecture", need, repr(architecture))
+    for name in names:
+        check.one_of("SearchedGNN", "operation", name, OPERATIONS)
+    if len(parents) != len(names) or any(
+        not 0 <= p <= i for i, p in enumerate(parents)
+    ):
+        check.fail(ValueError, "SearchedGNN", "architecture", need, repr(architecture))
+    return parents, names, settings
+
+
+def _operation(name: str, width: int) -> nn.Module:
+    import torch_geometric.nn as pyg
+
+    if name in ("fc", "skip"):
+        return nn.Linear(width, width) if name == "fc" else nn.Identity()
+    if name == "gat":
+        heads = 4 if width % 4 == 0 else 1
+        return pyg.GATConv(width, width // heads, heads=heads)
+    if name == "gin":
+        inner = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+        )
+        return pyg.GINConv(inner)
+    if name == "cheb":
+        return pyg.ChebConv(width, width, K=2)
+    kinds: dict[str, Any] = {
+        "gcn": pyg.GCNConv,
+        "sage": pyg.SAGEConv,
+        "arma": pyg.ARMAConv,
+        "graph": pyg.GraphConv,
+    }
+    return kinds[name](width, width)
+
+
+def _rows(x: Tensor) -> Any:
+    """Dense features, or sparse rows of them where most entries are zero."""
+    if x.requires_grad or x.layout != torch.strided:
+        return features(x)
+    found = _ROWS.get(x)
+    if found is not None:
+        return found
+    if x.shape[1] < 64 or float((x != 0).float().mean()) > _SPARSE:
+        return x
+    made = features(x.to_sparse())
+    if isinstance(made, SparseRows):
+        _ROWS[x] = made
+    return made

@@ -1,0 +1,135 @@
+"""Generate architectures, and say how valid, unique and new they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from graphlab import check
+from graphlab.nag.denoiser import Denoiser
+from graphlab.nag.guidance import Guidance
+from graphlab.nag.space import SearchSpace
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality:
+    """Shares in [0, 1] of a set of samples.
+
+    Attributes:
+        validity: Valid samples.
+        uniqueness: Different architectures (strings) among valid samples.
+        novelty: Architectures not seen in training, among the different ones.
+        classes: Different canonical hashes among valid samples.
+    """
+
+    validity: float
+    uniqueness: float
+    novelty: float
+    classes: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """What was generated.
+
+    Attributes:
+        x: Valid architectures, int64 [n, V].
+        architectures: The same as strings.
+        quality: Of all samples.
+        uniform: The same figures for as many uniform samples.
+        seconds: Of sampling.
+    """
+
+    x: Tensor
+    architectures: list[str]
+    quality: Quality
+    uniform: Quality
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that the command prints with ``--json``."""
+        return {
+            **dataclasses.asdict(self.quality),
+            "uniform": dataclasses.asdict(self.uniform),
+            "seconds": self.seconds,
+            "architectures": self.architectures,
+        }
+
+
+def generate(
+    denoiser: Denoiser,
+    count: int,
+    *,
+    guidance: Guidance | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    known: Collection[str] | None = None,
+) -> Generation:
+    """Sample architectures from a trained denoiser.
+
+    Args:
+        denoiser: The model.
+        count: Samples.
+        guidance: What to pull towards; None: the model alone.
+        steps: Of the sampler; default that of the model's method.
+        seed: Names all draws.
+        known: Architectures that count as seen; default those that the model was trained on.
+
+    Returns:
+        The valid samples; their quality beside that of uniform sampling.
+
+    Raises:
+        ValueError: a count or number of steps below 1, a guidance that the model cannot do.
+
+    Cost: steps * the network's cost for ``count`` architectures; predictors come on top.
+
+    Example:
+        >>> from graphlab.nag import spaces
+        >>> space = spaces.NB201()
+        >>> model = Denoiser(space, hidden=16, blocks=1).fit(space.sample(64), steps=4)
+        >>> generate(model, 20).quality.validity
+        1.0
+    """
+    check.positive("generate", "count", count)
+    began = time.perf_counter()
+    x = denoiser.sample(count, guidance=guidance, steps=steps, seed=seed)
+    seconds = time.perf_counter() - began
+    seen = denoiser.known if known is None else set(known)
+    good = x[denoiser.space.is_valid(x)]
+    uniform = denoiser.space.sample(count, seed=seed)
+    return Generation(
+        x=good,
+        architectures=denoiser.space.decode(good),
+        quality=measure(denoiser.space, x, seen),
+        uniform=measure(denoiser.space, uniform, seen),
+        seconds=seconds,
+    )
+
+
+def measure(space: SearchSpace, x: Tensor, known: Collection[str] = ()) -> Quality:
+    """Validity, uniqueness and novelty of samples [B, V].
+
+    Example:
+        >>> from graphlab.nag import spaces
+        >>> space = spaces.NB201()
+        >>> x = space.sample(1).repeat(4, 1)
+        >>> measure(space, x).uniqueness
+        0.25
+    """
+    good = x[space.is_valid(x)]
+    if not len(good):
+        return Quality(0.0, 0.0, 0.0, 0.0)
+    different = set(space.decode(good))
+    seen = known if isinstance(known, (set, frozenset)) else set(known)
+    unique_rows = torch.unique(good, dim=0)
+    return Quality(
+        validity=len(good) / len(x),
+        uniqueness=len(different) / len(good),
+        novelty=len(different - seen) / len(different),
+        classes=len(set(space.hashes(unique_rows))) / len(good),
+    )

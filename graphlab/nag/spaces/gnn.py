@@ -1,0 +1,27 @@
+"""GNNs that this package can train: NAS-Bench-Graph's DAGs with their settings."""
+
+from __future__ import annotations
+
+from graphlab.nag.spaces.nas_bench_graph import NASBenchGraph
+
+SETTINGS = {
+    "hidden": ("16", "32", "64", "128"),
+    "dropout": ("0.2", "0.4", "0.6", "0.8"),
+    "weight_decay": ("0.0005", "0.005", "0.02"),
+    "lr": ("0.005", "0.01", "0.02"),
+}
+
+
+class GNN(NASBenchGraph):
+    """Architecture and training settings together: 9 wirings, 9 operations, 144 settings.
+
+    ``graphlab.models.SearchedGNN`` builds what a string says.
+
+    Example:
+        >>> space = GNN()
+        >>> space.decode(space.sample(1, seed=1))[0].count("|")
+        5
+    """
+
+    def __init__(self) -> None:
+        super().__init__(SETTINGS)

@@ -1,0 +1,405 @@
+"""Architecture search on real training: a GNN for a data set, chosen on its training nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from graphlab import check, files, nag, progress
+from graphlab.datasets import load
+from graphlab.models import SearchedGNN
+from graphlab.models.searched import parse
+from graphlab.nag import spaces
+from graphlab.ops import rng
+from graphlab.tasks import calling, labels, node
+from graphlab.tasks.nas_generation import guidance_from as guidance_from
+from graphlab.tasks.nas_generation import open_space as open_space
+from graphlab.tasks.nas_generation import train_denoiser as train_denoiser
+from graphlab.tasks.nas_tables import niches
+from graphlab.tasks.nas_tables import search_table as search_table
+from graphlab.tasks.runs import read_json
+
+if TYPE_CHECKING:
+    from graphlab.datasets import Dataset
+    from graphlab.tasks.result import Result
+
+# Names the random stream of the folds.
+_FOLDS = 801
+_SETTINGS = ("lr", "weight_decay")
+
+
+def folds(d: Dataset, count: int = 3, seed: int = 0) -> Dataset:
+    """Split the training nodes alone: cross-validation masks [N, count], no test set.
+
+    Every class is spread evenly over the folds. Validation and test nodes of the data set
+    are in no mask, so nothing that is chosen by these folds has seen them.
+
+    Args:
+        d: With a training split and class ids.
+        count: Folds.
+        seed: Names the draws.
+
+    Returns:
+        The data set with ``train`` and ``val`` masks over its training nodes.
+
+    Raises:
+        ValueError: fewer than two folds, or a class with fewer training nodes than folds.
+    """
+    check.positive("nas.folds", "count", count, least=2)
+    ids = d.ids("train")
+    if d.y is None or d.y.dim() != 1:
+        got = "none" if d.y is None else f"{d.y.dim()} dimensions"
+        check.fail(ValueError, "nas.folds", "d.y", "hold one class id a node", got)
+    y = d.y[ids]
+    masks = {
+        split: torch.zeros(d.num_nodes, count, dtype=torch.bool)
+        for split in ("train", "val")
+    }
+    for label in y.unique().tolist():
+        members = ids[y == label]
+        if len(members) < count:
+            need = f"hold at least {count} training nodes of every class"
+            got = f"{len(members)} of class {label}"
+            check.fail(ValueError, "nas.folds", "d", need, got, "use fewer folds")
+        order = members[
+            torch.from_numpy(
+                rng.permutation(rng.key(seed, _FOLDS, int(label)), len(members))
+            )
+        ]
+        for fold in range(count):
+            masks["train"][order, fold] = True
+            held = order[fold::count]
+            masks["train"][held, fold] = False
+            masks["val"][held, fold] = True
+    return d.with_splits(masks)
+
+
+class TrainedScore:
+    """Score of an architecture: mean accuracy over folds of the training nodes.
+
+    Can be sent to worker processes: the data set is read there by name.
+
+    Args:
+        data: Name of a data set, or the data set.
+        root: Folder of data sets.
+        count: Folds; each trains once.
+        epochs: Of each training.
+        patience: Epochs without a better validation score before it stops.
+        seed: Of folds, first weights and dropout.
+        model: Makes the model from (architecture, in_channels, out_channels); default
+            :class:`graphlab.models.SearchedGNN`.
+    """
+
+    def __init__(
+        self,
+        data: str | Dataset,
+        *,
+        root: str | None = None,
+        count: int = 3,
+        epochs: int = 150,
+        patience: int | None = 30,
+        seed: int = 0,
+        model: Callable[..., torch.nn.Module] = SearchedGNN,
+    ) -> None:
+        self.data, self.root, self.count = data, root, count
+        self.epochs, self.patience, self.seed = epochs, patience, seed
+        self.model = model
+        self._split: Dataset | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_split": None}
+
+    def __call__(self, architecture: str) -> float:
+        """Train on every fold; mean validation accuracy."""
+        if self._split is None:
+            d = load(self.data, self.root) if isinstance(self.data, str) else self.data
+            self._split = folds(d, self.count, self.seed)
+        seeds = range(self.seed * self.count, (self.seed + 1) * self.count)
+        result = train(
+            self._split,
+            architecture,
+            seeds=seeds,
+            epochs=self.epochs,
+            patience=self.patience,
+            read_test=False,
+            model=self.model,
+        )
+        return result.valid.mean
+
+
+def train(
+    d: Dataset,
+    architecture: str,
+    *,
+    seeds: Iterable[int] = range(10),
+    epochs: int = 300,
+    patience: int | None = 100,
+    read_test: bool = True,
+    run_dir: str | Path | None = None,
+    model: Callable[..., torch.nn.Module] = SearchedGNN,
+) -> Result:
+    """Train an architecture with the node task; its string names ``lr`` and ``weight_decay``.
+
+    Args:
+        d: The data set, with the splits that count.
+        architecture: See :class:`graphlab.models.SearchedGNN`.
+        seeds: Each trains once.
+        epochs: At most.
+        patience: Epochs without a better validation score.
+        read_test: False leaves the test set alone.
+        run_dir: Run folder of :func:`graphlab.tasks.node.fit`.
+        model: Makes the model.
+
+    Returns:
+        As :func:`graphlab.tasks.node.fit`.
+    """
+    settings = parse(architecture)[2] if model is SearchedGNN else _pairs(architecture)
+    given = {k: float(v) for k, v in settings.items() if k in _SETTINGS}
+    factory = functools.partial(model, architecture=architecture)
+    return node.fit(
+        d,
+        factory,
+        seeds=seeds,
+        epochs=epochs,
+        patience=patience,
+        read_test=read_test,
+        run_dir=run_dir,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return dict(part.split("=", 1) for part in text.split("|") if "=" in part)
+
+
+@dataclasses.dataclass(frozen=True)
+class NASResult:
+    """What a search on real training gave.
+
+    Attributes:
+        found: Architectures and their scores on folds of the training nodes.
+        result: The best one trained anew on the data set's own splits, test read once a
+            seed; None where the search was told not to.
+        data: Name of the data set.
+        run_dir: Run folder, or None.
+    """
+
+    found: nag.SearchResult
+    result: Result | None
+    data: str
+    run_dir: Path | None
+
+    def lines(self) -> list[str]:
+        """What to print about it."""
+        if self.result is None or self.result.test is None:
+            return []
+        test, valid = self.result.test, self.result.valid
+        return [
+            f"test {100 * test.mean:.2f} % over {len(test.values)} seeds, "
+            f"validation {100 * valid.mean:.2f} %"
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that the command prints with ``--json``."""
+        final = {} if self.result is None else self.result.to_json()
+        return {
+            **final,
+            "data": self.data,
+            "search": self.found.to_json(),
+            "run_dir": None if self.run_dir is None else str(self.run_dir),
+        }
+
+
+def search(
+    data: str | Dataset,
+    *,
+    space: nag.SearchSpace | None = None,
+    evaluations: int = 30,
+    method: str = "bayesian",
+    denoiser: nag.Denoiser | None = None,
+    seed: int = 0,
+    folds: int = 3,
+    epochs: int = 150,
+    final_seeds: Iterable[int] = range(10),
+    workers: int = 1,
+    root: str | None = None,
+    run_dir: str | Path | None = None,
+    model: Callable[..., torch.nn.Module] = SearchedGNN,
+    settings: Mapping[str, Any] | None = None,
+) -> NASResult:
+    """Search a GNN for a data set on its training nodes, then train the best one in earnest.
+
+    The search sees cross-validation accuracy on the training nodes only; the validation
+    split stops the final trainings, the test split is read once a seed (leaderboard rules).
+
+    Args:
+        data: Name of a data set, or the data set.
+        space: Default :class:`graphlab.nag.spaces.GNN`.
+        evaluations: Architectures to train.
+        method: ``bayesian`` or a baseline of :func:`graphlab.nag.search`.
+        denoiser: Generates candidates; default: trained on uniform architectures.
+        seed: Of the search, folds and trainings.
+        folds: Trainings an evaluation.
+        epochs: Of each.
+        final_seeds: Seeds of the final training; empty: no final training.
+        workers: Processes that train side by side.
+        root: Folder of data sets.
+        run_dir: Folder for scores, config and the final run; the same call goes on in it.
+        model: Makes the model from an architecture.
+        settings: More arguments of :class:`graphlab.nag.Bayesian`.
+
+    Raises:
+        ValueError: a setting that cannot be, or a run folder of another search.
+
+    Example:
+        >>> import graphlab as gl
+        >>> d = gl.datasets.generate("sbm", num_nodes=120, num_edges=500, num_features=8)
+        >>> d = gl.datasets.split_random(d, train=0.3, val=0.2)
+        >>> r = search(d, evaluations=2, method="random", folds=2, epochs=2, final_seeds=[0])
+        >>> len(r.found.scores), len(r.result.test.values)
+        (2, 1)
+    """
+    space = space or spaces.GNN()
+    d = load(data, root) if isinstance(data, str) else data
+    seeds = list(final_seeds)
+    if seeds:
+        calling.require_seeds("nas.search", seeds)
+    folder = None if run_dir is None else Path(run_dir)
+    config = {
+        "task": "nas",
+        "data": d.name,
+        "space": space.name,
+        "method": method,
+        "seed": seed,
+        "folds": folds,
+        "epochs": epochs,
+        "settings": dict(settings or {}),
+    }
+    if folder is not None:
+        _require_same(folder, config)
+    score = TrainedScore(
+        data, root=root, count=folds, epochs=epochs, seed=seed, model=model
+    )
+    evaluator = nag.Evaluator(
+        space,
+        _Quietly(score),
+        path=None if folder is None else folder / "scores.jsonl",
+        workers=workers,
+    )
+    outputs = labels.num_outputs("nas.search", d)
+
+    def cost_of(text: str) -> dict[str, float]:
+        with torch.device("meta"):
+            made = model(d.num_features, outputs, architecture=text)
+        return {"params": float(sum(p.numel() for p in made.parameters()))}
+
+    sizes = [cost_of(text)["params"] for text in space.decode(space.sample(64, seed))]
+    with progress.track("architectures", evaluations, "trained") as bar:
+
+        def heard(text: str, value: float) -> None:
+            bar.advance(note=f"{value:.4f} {text}")
+
+        found = nag.search(
+            space,
+            evaluator,
+            evaluations,
+            method=method,
+            denoiser=denoiser,
+            seed=seed,
+            on_score=heard,
+            niches={"params": niches(sizes)},
+            cost_of=cost_of,
+            **(settings or {}),
+        )
+    result = None
+    if seeds:
+        progress.say(f"best on the training nodes: {found.best}")
+        # A longer search may end at another architecture: each has its own run.
+        name = f"final-{space.hashes(space.encode([found.best]))[0]}"
+        result = train(
+            d,
+            found.best,
+            seeds=seeds,
+            run_dir=None if folder is None else folder / name,
+            model=model,
+        )
+    out = NASResult(found, result, d.name, folder)
+    if folder is not None:
+        files.publish_json(folder / "result.json", out.to_json())
+    return out
+
+
+def describe(
+    space: nag.SearchSpace,
+    architecture: str,
+    data: str | None = None,
+    *,
+    seeds: Iterable[int] = range(3),
+    epochs: int = 300,
+    root: str | None = None,
+) -> dict[str, Any]:
+    """Hash, closed-form costs and, with a data set, scores of an architecture.
+
+    A table answers for ``nb201`` and ``nas_bench_graph``; ``gnn`` is trained.
+
+    Raises:
+        ValueError: no architecture of the space, or a space that nothing can score.
+
+    Example:
+        >>> text = spaces.NB201().decode(spaces.NB201().sample(1))[0]
+        >>> sorted(describe(spaces.NB201(), text))
+        ['architecture', 'costs', 'hash', 'space']
+    """
+    x = space.encode([architecture])
+    costs = space.costs(space.one_hot(x))
+    about: dict[str, Any] = {
+        "space": space.name,
+        "architecture": architecture,
+        "hash": space.canonical_hash(x[0]),
+        "costs": {name: float(value[0]) for name, value in costs.items()},
+    }
+    if data is None:
+        return about
+    about["data"] = data
+    if space.name in ("nb201", "nas_bench_graph"):
+        table = nag.tables.load(space.name, data, root)
+        row = table.rows(x)
+        about["validation"] = float(table.signal[row])
+        about["test"] = float(table.truth[row])
+        about["costs"] |= {n: float(v[row]) for n, v in table.costs.items()}
+    elif space.name == "gnn":
+        d = load(data, root)
+        about |= train(d, architecture, seeds=seeds, epochs=epochs).to_json()
+    else:
+        need = "be None for a space without an evaluator"
+        check.fail(ValueError, "nas.evaluate", "data", need, data)
+    return about
+
+
+class _Quietly:
+    """A callback without the progress of its trainings; the search shows its own."""
+
+    def __init__(self, score: Callable[[str], float]) -> None:
+        self._score = score
+
+    def __call__(self, architecture: str) -> float:
+        with progress.silence():
+            return self._score(architecture)
+
+
+def _require_same(folder: Path, config: dict[str, Any]) -> None:
+    path = folder / "config.json"
+    if path.exists():
+        before = read_json(path)
+        for key, value in config.items():
+            if before.get(key) != value:
+                need = "hold a search of the same settings"
+                got = f"{key} = {before.get(key)!r} there and {value!r} now in {folder}"
+                remedy = "choose another folder or the same settings"
+                check.fail(ValueError, "nas.search", "run_dir", need, got, remedy)
+    files.publish_json(path, config)

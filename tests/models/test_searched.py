@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from graphlab.models import SearchedGNN
+from graphlab.models.searched import OPERATIONS, parse
+from graphlab.nag import spaces
+from graphlab.nag.spaces.nas_bench_graph import OPS
+
+
+def ring(count: int) -> torch.Tensor:
+    i = torch.arange(count)
+    return torch.stack(
+        [torch.cat([i, (i + 1) % count]), torch.cat([(i + 1) % count, i])]
+    )
+
+
+def test_the_space_and_the_model_know_the_same_operations():
+    assert OPERATIONS == OPS
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_builds_trains_and_knows_its_graph(operation):
+    torch.manual_seed(0)
+    wiring = "0,1,2,3|fc," + ",".join([operation] * 3)
+    model = SearchedGNN(5, 3, architecture=wiring, hidden_channels=8)
+    x, edges = torch.rand(6, 5), ring(6)
+    out = model(x, edges)
+    assert out.shape == (6, 3)
+    out.sum().backward()
+    # PyG's ARMA of one step keeps a weight for further steps.
+    unused = [n for n, p in model.named_parameters() if p.grad is None]
+    assert all(operation == "arma" and n.endswith(".weight") for n in unused)
+    model.eval()
+    other = model(x, edges[:, :2])
+    alone = operation in ("fc", "skip")
+    assert torch.allclose(model(x, edges), other) == alone
+
+
+def test_skips_compute_what_the_hash_says():
+    space = spaces.NASBenchGraph()
+    torch.manual_seed(0)
+    one = SearchedGNN(4, 2, architecture="0,1,2,3|gcn,skip,fc,skip", hidden_channels=8)
+    two = SearchedGNN(4, 2, architecture="0,1,2,3|gcn,fc,skip,skip", hidden_channels=8)
+    two.lin_in, two.lin_out = one.lin_in, one.lin_out
+    two.layers[0], two.layers[1] = one.layers[0], one.layers[2]
+    x, edges = torch.rand(5, 4), ring(5)
+    assert torch.allclose(one.eval()(x, edges), two.eval()(x, edges))
+    hashes = space.hashes(
+        space.encode(["0,1,2,3|gcn,skip,fc,skip", "0,1,2,3|gcn,fc,skip,skip"])
+    )
+    assert hashes[0] == hashes[1]
+
+
+def test_sparse_rows_equal_dense_ones():
+    torch.manual_seed(0)
+    x = (torch.rand(30, 200) < 0.03).float()
+    model = SearchedGNN(200, 2, architecture="0,0,1,1|gcn,gat,fc,sage").eval()
+    sparse = model(x, ring(30))
+    dense = model(x.clone().requires_grad_(True), ring(30))
+    assert torch.allclose(sparse, dense, atol=1e-5)
+
+
+def test_settings_in_the_string_win():
+    text = "0,0,1,2|gcn,gcn,gcn,gcn|hidden=16|dropout=0.2|lr=0.01"
+    model = SearchedGNN(4, 2, architecture=text)
+    assert model.lin_in.out_features == 16
+    assert model.dropout == 0.2
+    assert parse(text)[2]["lr"] == "0.01"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["gcn", "0,1|gcn", "1,0|gcn,gcn", "0,x|gcn,gcn", "0,1|gcn,conv", "0|gcn|hidden"],
+)
+def test_what_is_no_architecture_is_refused(text):
+    with pytest.raises(
+        ValueError, match=r"SearchedGNN: `(architecture|operation)` must be"
+    ):
+        SearchedGNN(4, 2, architecture=text)

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from graphlab import nag
+from graphlab.nag import Guidance, spaces
+from graphlab.nag.diffusionnag import DiffusionNAG
+from graphlab.nag.guidance import strength
+
+TINY = spaces.from_json(
+    {
+        "name": "tiny",
+        "nodes": [{"name": n, "ops": ["x", "y", "z"]} for n in "abcde"],
+        "edges": [["a", "c"], ["b", "c"], ["c", "d"], ["c", "e"]],
+    }
+)
+
+
+def count_z(one_hot):
+    return one_hot[:, :, 2].sum(1) + one_hot[:, 0, 2] * one_hot[:, 4, 0]
+
+
+def small(space, method="masked", steps=60, **settings):
+    model = nag.Denoiser(space, method, hidden=16, blocks=1, **settings)
+    return model.fit(space.sample(200, seed=0), steps=steps, batch=64)
+
+
+@pytest.fixture(scope="module")
+def masked():
+    return small(TINY)
+
+
+@pytest.mark.parametrize("name", spaces.names())
+@pytest.mark.parametrize("method", ["masked", "edm"])
+def test_every_sample_of_every_space_is_valid(name, method):
+    space = spaces.open(name)
+    made = nag.generate(small(space, method, steps=3), 64, seed=2)
+    assert made.quality.validity == 1.0
+    assert len(made.architectures) == 64
+    assert bool(space.is_valid(space.encode(made.architectures)).all())
+
+
+@pytest.mark.parametrize("method", ["masked", "edm"])
+def test_a_denoiser_learns_what_its_architectures_share(method):
+    nodes = [{"name": n, "ops": ["x", "y", "z"]} for n in "ab"]
+    space = spaces.from_json({"nodes": nodes})  # no edge: siblings see each other
+    x = space.sample(300, seed=0)
+    x[:, 1] = x[:, 0]
+    model = nag.Denoiser(space, method, hidden=32, blocks=1)
+    model.fit(x, steps=250, batch=64, lr=5e-3)
+    made = model.sample(200, seed=1)
+    assert float((made[:, 0] == made[:, 1]).float().mean()) > 0.8
+
+
+@pytest.mark.parametrize("method", ["gradient", "resample", "both"])
+def test_guidance_raises_the_objective_with_its_scale(masked, method):
+    objective = nag.Objective(TINY, count_z)
+    means = []
+    for scale in (0.0, 0.2, 0.6):
+        guide = Guidance(objective, scale=scale, method=method)
+        x = masked.sample(300, guidance=guide, seed=4)
+        assert bool(TINY.is_valid(x).all())
+        means.append(float(objective.values(x).mean()))
+    assert means[0] < means[1] < means[2]
+
+
+@pytest.mark.parametrize("solver", ["dpm", "heun"])
+def test_edm_follows_guidance(solver):
+    model = small(TINY, "edm", solver=solver)
+    objective = nag.Objective(TINY, count_z)
+    plain = objective.values(model.sample(200, seed=0)).mean()
+    for method in ("gradient", "resample"):
+        guide = Guidance(objective, scale=0.5, method=method)
+        assert objective.values(model.sample(200, guidance=guide)).mean() > plain + 0.5
+
+
+def test_resampling_meets_the_boltzmann_distribution(masked):
+    # p(x) exp(beta z): compared with the exact mean over all 243 architectures, weighted by
+    # nothing else since the model was trained on uniform ones. 2000 samples: standard error
+    # under 0.03, tolerance ten times that (model error included).
+    objective = nag.Objective(TINY, count_z)
+    guide = Guidance(objective, scale=0.2, method="resample", moves=20)
+    z = objective.values(TINY.enumerate())
+    weight = (strength(0.2) * z).softmax(0)
+    expected = float((weight * z).sum())
+    found = objective.values(masked.sample(2000, guidance=guide, steps=5, seed=1))
+    assert float(found.mean()) == pytest.approx(expected, abs=0.3)
+
+
+def test_costs_and_limits_enter_the_objective(masked):
+    space = spaces.NB201()
+    plain = nag.Objective(space, lambda h: h[:, 1:7, 5].sum(1))
+    cheap = nag.Objective(space, lambda h: h[:, 1:7, 5].sum(1), limits={"params": 0.4})
+    model = small(space)
+    sizes = []
+    for objective in (plain, cheap):
+        guide = Guidance(objective, scale=0.6, method="both")
+        x = model.sample(200, guidance=guide, seed=0)
+        sizes.append(float(space.costs(space.one_hot(x))["params"].mean()))
+    assert sizes[1] < 0.5 < sizes[0]
+    with pytest.raises(
+        ValueError, match="`costs` must name costs of nb201: params, flops"
+    ):
+        nag.Objective(space, count_z, costs={"latency": 1.0})
+
+
+def test_classifier_free_guidance_finds_the_top_quantile():
+    x = TINY.sample(400, seed=0)
+    score = count_z(TINY.one_hot(x))
+    quantile = score.argsort().argsort() / len(x)
+    model = nag.Denoiser(TINY, hidden=32, blocks=1)
+    model.fit(x, quantiles=quantile, steps=150, batch=64)
+    guide = Guidance(method="free", scale=0.5)
+    got = count_z(TINY.one_hot(model.sample(200, guidance=guide))).mean()
+    assert got > count_z(TINY.one_hot(model.sample(200))).mean() + 1.0
+    with pytest.raises(ValueError, match="must be conditional for method='free'"):
+        small(TINY, steps=1).sample(2, guidance=guide)
+
+
+@pytest.mark.parametrize("method", ["masked", "edm", "diffusionnag"])
+def test_noise_aware_predictor_guides(method):
+    steps = 3 if method == "diffusionnag" else 60
+    model = small(TINY, method, steps=steps)
+    x = TINY.sample(200, seed=1)
+    noisy = nag.NoiseAwarePredictor(model, hidden=16, blocks=1)
+    noisy.fit(x, count_z(TINY.one_hot(x)), steps=80, batch=64)
+    guide = Guidance(method="noisy", noisy=noisy, scale=0.7)
+    steps = 5
+    got = model.sample(40, guidance=guide, steps=steps, seed=0)
+    plain = model.sample(40, steps=steps, seed=0)
+    gain = count_z(TINY.one_hot(got)).mean() - count_z(TINY.one_hot(plain)).mean()
+    assert gain > 0.3
+
+
+@pytest.mark.parametrize("name", ["nb201", "mobilenetv3"])
+def test_the_reference_keeps_its_mask_defect_and_its_threshold(name):
+    space = spaces.open(name)
+    torch.manual_seed(0)
+    release = DiffusionNAG(space, compat="reference")
+    ours = DiffusionNAG(space)
+    raw = release.layout.adjacency
+    assert release.mask(guided=False, training=True).equal(raw)
+    if name == "nb201":
+        assert int(raw.sum()) == 10
+        assert int(release.mask(guided=True).sum()) == 18
+        assert ours.mask(guided=False, training=True).equal(spaces.NB201().attention)
+    parameters = sum(p.numel() for p in release.network.parameters())
+    assert 3.9e6 < parameters < 4.1e6
+    x = space.sample(40, seed=0)
+    rows = release.layout.encode(x)
+    assert release.layout.threshold(rows).equal(x)
+    assert release.layout.decode(rows).equal(x)
+    broken = rows.clone()
+    broken[:, 1] = 1.0  # two operations at once
+    assert not space.is_valid(release.layout.threshold(broken)).any()
+    assert space.is_valid(release.layout.decode(broken)).all()
+
+
+def test_the_reference_draws_whole_architectures_and_refuses_what_it_cannot():
+    model = nag.Denoiser(TINY, "diffusionnag", compat="reference")
+    x = model.sample(4, steps=2, seed=0)
+    assert x.shape == (4, 5)
+    objective = nag.Objective(TINY, count_z)
+    with pytest.raises(ValueError, match="must be 'noisy' or 'gradient'"):
+        model.sample(4, guidance=Guidance(objective), steps=2)
+
+
+def test_the_rounds_of_the_release_end_when_enough_are_found():
+    space = spaces.NB201()
+    model = nag.Denoiser(space, "diffusionnag")
+    weights = []
+
+    def noisy(x, level):
+        return x.flatten(1).sum(1)
+
+    sample = model.sample
+
+    def listening(count, *, guidance, **settings):
+        weights.append(guidance.beta)
+        return sample(count, guidance=guidance, **settings)
+
+    model.sample = listening
+    found = nag.release_rounds(model, noisy, batch=6, steps=1)
+    assert len(found) >= 10
+    assert bool(space.is_valid(found).all())
+    assert weights[:2] == [100.0, 97.0]
+    with pytest.raises(ValueError, match="must be of method='diffusionnag'"):
+        nag.release_rounds(small(TINY, steps=1), noisy)
+
+
+def test_ve_noise_has_the_moments_it_should():
+    backend = DiffusionNAG(spaces.NB201())
+    x = spaces.NB201().sample(4000, seed=0)
+    noisy, sigma = backend.corrupt(x, torch.Generator().manual_seed(0))
+    clean = 2 * spaces.NB201().one_hot(x) - 1
+    unit = (noisy - clean) / sigma[:, None, None]
+    # 224,000 normal draws: standard errors 0.002 and 0.0015.
+    assert float(unit.mean()) == pytest.approx(0.0, abs=0.012)
+    assert float(unit.std()) == pytest.approx(1.0, abs=0.01)
+    assert 0.1 <= float(sigma.min()) < float(sigma.max()) <= 5.0
+
+
+def test_saved_denoisers_sample_the_same(masked, tmp_path):
+    path = masked.save(tmp_path / "d.safetensors")
+    again = nag.Denoiser.load(path, TINY)
+    assert again.sample(20, seed=3).equal(masked.sample(20, seed=3))
+    assert again.known == masked.known
+    with pytest.raises(ValueError, match=r"must be that of .*: tiny, got nb201"):
+        nag.Denoiser.load(path, spaces.NB201())
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(OSError, match="expected a saved denoiser"):
+        nag.Denoiser.load(path, TINY)
+
+
+def test_quality_counts_duplicates_and_known_ones(masked):
+    x = TINY.sample(10, seed=0)
+    found = nag.measure(TINY, torch.cat([x, x]), set(TINY.decode(x[:5])))
+    different = len(set(TINY.decode(x)))
+    assert found.uniqueness == different / 20
+    assert found.novelty < 1.0
+    bad = x.clone()
+    bad[:, 0] = -1
+    assert nag.measure(TINY, bad).validity == 0.0
+    made = nag.generate(masked, 30, known=())
+    assert made.quality.novelty == 1.0
+    assert set(made.to_json()) >= {
+        "validity",
+        "uniqueness",
+        "novelty",
+        "seconds",
+        "architectures",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "gan"}, "`method` must be one of 'masked', 'edm', 'diffusionnag'"),
+        ({"compat": "reference"}, "must be None unless method='diffusionnag'"),
+        ({"hidden": 30}, "must be a multiple of heads = 4"),
+        ({"solver": "euler", "method": "edm"}, "`solver` must be one of 'dpm', 'heun'"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        nag.Denoiser(TINY, **settings)
+
+
+def test_wrong_guidance_is_refused():
+    with pytest.raises(ValueError, match="`objective` must be given"):
+        Guidance(method="both")
+    with pytest.raises(ValueError, match="`noisy` must be given"):
+        Guidance(method="noisy")
+    black = nag.Objective(TINY, count_z, differentiable=False)
+    with pytest.raises(ValueError, match="use method='resample'"):
+        Guidance(black, method="gradient")
+    with pytest.raises(
+        ValueError, match="`x` must hold architectures of tiny, got row 0"
+    ):
+        nag.Denoiser(TINY).fit(torch.full((2, 5), 7))
+
+
+def test_hidden_nodes_of_given_architectures_are_filled_in():
+    space = spaces.NASBenchGraph()
+    model = small(space, steps=3)
+    x = space.sample(40, seed=0)
+    start = x.clone()
+    start[:, 3] = space.num_labels
+    start[::2, 4] = space.num_labels
+    made = model.sample(40, start=start, seed=1)
+    assert bool(space.is_valid(made).all())
+    assert made[:, :3].equal(x[:, :3])
+    assert made[1::2, 4].equal(x[1::2, 4])

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from graphlab import nag
+from graphlab.nag import baselines, controls, spaces, surrogates
+from graphlab.nag.acquisition import NAMES, acquire
+from graphlab.nag.bayesian import Bayesian
+from graphlab.nag.meta import MetaPredictor, TaskPrior, summary
+from graphlab.nag.ranking import kendall_loss
+from graphlab.nag.set_encoder import DatasetEncoder, SetPool, class_samples
+
+SPACE = spaces.NB201()
+
+
+def threes(text: str) -> float:
+    return float(text.count("conv_3x3"))
+
+
+@pytest.fixture(scope="module")
+def denoiser():
+    return nag.Denoiser(SPACE, hidden=16, blocks=1).fit(SPACE.sample(200), steps=20)
+
+
+FAST = {"candidates": 30, "initial": 6}
+
+
+@pytest.mark.parametrize("surrogate", surrogates.NAMES)
+def test_the_search_beats_random_on_an_easy_objective(denoiser, surrogate):
+    settings = {"ensemble": {"steps": 40}, "gp": {"iterations": 20}}
+    found = nag.search(
+        SPACE,
+        threes,
+        30,
+        denoiser=denoiser,
+        surrogate=surrogate,
+        settings=settings.get(surrogate, {"members": 2, "trees": 10}),
+        **FAST,
+    )
+    plain = nag.search(SPACE, threes, 30, method="random")
+    late = [sum(r.scores[15:]) / 15 for r in (found, plain)]
+    assert late[0] > late[1] + 0.5
+    assert len(set(found.architectures)) == len(found.scores) == 30
+    assert found.incumbents()[-1] == threes(found.best)
+
+
+@pytest.mark.parametrize("method", baselines.NAMES)
+def test_baselines_evaluate_nothing_twice_and_repeat(method):
+    runs = [nag.search(SPACE, threes, 24, method=method, seed=3) for _ in range(2)]
+    assert runs[0].architectures == runs[1].architectures
+    assert len(set(runs[0].architectures)) == 24
+    other = nag.search(SPACE, threes, 24, method=method, seed=4)
+    assert other.architectures != runs[0].architectures
+
+
+def test_local_search_reaches_the_optimum_of_a_smooth_objective():
+    found = nag.search(SPACE, threes, 150, method="local")
+    assert max(found.scores) == 6.0
+
+
+@pytest.mark.parametrize("acquisition", NAMES)
+def test_every_acquisition_searches(denoiser, acquisition):
+    found = nag.search(
+        SPACE,
+        threes,
+        12,
+        denoiser=denoiser,
+        acquisition=acquisition,
+        settings={"steps": 5},
+        **FAST,
+    )
+    assert len(found.scores) == 12
+
+
+def test_acquisitions_are_their_formulas():
+    draw = torch.Generator().manual_seed(0)
+    mean, std = torch.tensor([0.2, 1.0]), torch.tensor([0.5, 0.1])
+    normal = torch.distributions.Normal(0.0, 1.0)
+    u = (mean - 0.6) / std
+    ei = (mean - 0.6) * normal.cdf(u) + std * normal.log_prob(u).exp()
+    assert acquire("ei", mean, std, 0.6, draw=draw).tolist() == pytest.approx(
+        ei.tolist()
+    )
+    pi = acquire("pi", mean, std, 0.6, draw=draw)
+    assert pi.tolist() == pytest.approx(normal.cdf(u).tolist(), rel=1e-4)
+    assert acquire("ucb", mean, std, 0.6, draw=draw).tolist() == pytest.approx(
+        [0.45, 1.05]
+    )
+    outputs = torch.tensor([[1.0, 2.0]])
+    assert acquire("ts", mean, std, 0.6, draw=draw, outputs=outputs).equal(outputs[0])
+    with pytest.raises(ValueError, match="must be one of 'ei', 'pi'"):
+        acquire("kg", mean, std, 0.0, draw=draw)
+
+
+def test_ranking_the_whole_space_is_a_pool():
+    pool = SPACE.enumerate()
+    search = Bayesian(SPACE, initial=5, pool=pool, settings={"steps": 5})
+    first = search.ask(5)
+    search.tell(first, first.float().sum(1))
+    again = search.ask(4)
+    assert not any((first == row).all(1).any() for row in again)
+
+
+def test_a_used_up_space_ends_the_search():
+    space = spaces.from_json({"nodes": [{"name": "a", "ops": ["x", "y", "z"]}]})
+    found = nag.search(space, lambda text: 0.0, 10, method="random")
+    assert sorted(found.architectures) == ["x", "y", "z"]
+
+
+def test_wiring_spaces_search_and_evolve():
+    space = spaces.NASBenchGraph()
+    for method in ("evolution", "local"):
+        found = nag.search(space, lambda t: float(t.count("gcn")), 40, method=method)
+        assert max(found.scores) >= 2
+
+
+def test_an_evaluator_caches_by_hash_and_resumes(tmp_path):
+    calls = []
+
+    def score(text: str) -> float:
+        calls.append(text)
+        return float(len(calls))
+
+    path = tmp_path / "scores.jsonl"
+    space = spaces.NASBenchGraph()
+    twins = ["0,1,2,3|gcn,gat,skip,fc", "0,1,2,3|gcn,gat,fc,skip"]
+    evaluator = nag.Evaluator(space, score, path=path)
+    assert evaluator(space.encode(twins)) == [1.0, 1.0]
+    assert len(calls) == 1
+    with open(path, "a") as file:
+        file.write('{"hash": "cut')  # a kill in the middle of a line
+    again = nag.Evaluator(space, score, path=path)
+    assert again(space.encode(twins)) == [1.0, 1.0]
+    assert again(space.encode(["0,0,0,0|gcn,gcn,gcn,gcn"])) == [2.0]
+    assert [json.loads(line)["score"] for line in path.read_text().splitlines()] == [
+        1,
+        2,
+    ]
+    path.write_text("nonsense\n")
+    with pytest.raises(OSError, match="line 1 unreadable"):
+        nag.Evaluator(space, score, path=path)
+
+
+def test_a_resumed_search_evaluates_nothing_again(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    first = nag.Evaluator(SPACE, threes, path=path, by_hash=False)
+    nag.search(SPACE, first, 9, method="evolution", seed=1)
+    second = nag.Evaluator(SPACE, threes, path=path, by_hash=False)
+    found = nag.search(SPACE, second, 15, method="evolution", seed=1)
+    straight = nag.search(SPACE, threes, 15, method="evolution", seed=1)
+    assert found.architectures == straight.architectures
+    assert found.calls == 6
+
+
+def test_workers_score_the_same():
+    evaluator = nag.Evaluator(SPACE, len, workers=2, by_hash=False)
+    x = SPACE.sample(4, seed=0)
+    assert evaluator(x) == [float(len(t)) for t in SPACE.decode(x)]
+
+
+def test_the_archive_keeps_a_front():
+    found = nag.search(
+        SPACE, threes, 40, method="random", niches={"params": [0.3, 0.6, 0.9]}
+    )
+    archive = found.archive
+    front = archive.front("params")
+    assert [e.score for e in front] == sorted({e.score for e in front})
+    assert [e.costs["params"] for e in front] == sorted(
+        e.costs["params"] for e in front
+    )
+    assert 0 < archive.coverage <= 1
+    with pytest.raises(ValueError, match="`niches` must name costs of nb201"):
+        nag.search(SPACE, threes, 2, method="random", niches={"latency": [1.0]})
+
+
+def test_kendall_loss_is_a_soft_rank_correlation():
+    draw = torch.Generator().manual_seed(0)
+    y = torch.randn(30, generator=draw)
+    from scipy.stats import kendalltau
+
+    guess = y + torch.randn(30, generator=draw)
+    tau = kendalltau(guess.numpy(), y.numpy()).statistic
+    assert -float(kendall_loss(1e4 * guess, y)) == pytest.approx(tau, abs=1e-5)
+    given = guess.clone().double().requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda p: kendall_loss(p, y.double()), (given,))
+
+
+@pytest.mark.parametrize("loss", ["mse", "kendall"])
+def test_predictors_rank_held_out_architectures(loss):
+    x = SPACE.sample(300, seed=0)
+    y = SPACE.costs(SPACE.one_hot(x))["flops"]
+    model = nag.Ensemble(SPACE, loss=loss, steps=80).fit(x[:200], y[:200])
+    mean, std = model.predict(x[200:])
+    assert -float(kendall_loss(1e4 * mean, y[200:])) > 0.6
+    assert float(std.min()) >= 0
+
+
+def test_set_pooling_ignores_order():
+    torch.manual_seed(0)
+    pool = SetPool(6)
+    rows = torch.rand(2, 7, 6)
+    order = torch.randperm(7)
+    assert torch.allclose(pool(rows), pool(rows[:, order]), atol=1e-5)
+
+
+def test_class_samples_describe_a_data_set():
+    import graphlab as gl
+
+    edges = torch.randint(90, (2, 400))
+    x, y = torch.rand(90, 6), torch.arange(90) % 3
+    graph = gl.Graph(edges, num_nodes=90)
+    samples = class_samples(x, y, graph, per_class=5, seed=1)
+    assert samples.shape == (3, 5, 40)
+    assert bool(samples.isfinite().all())
+    assert DatasetEncoder()(samples).shape == (56,)
+
+
+def test_a_meta_predictor_tells_data_sets_apart():
+    x = SPACE.sample(200, seed=0)
+    up = SPACE.costs(SPACE.one_hot(x))["params"]
+    tables = {"a": (x, up), "b": (x, -up)}
+    given = {"a": [torch.tensor([1.0, 0.0])], "b": [torch.tensor([0.0, 1.0])]}
+    model = MetaPredictor(SPACE, statistics=2, hidden=32).fit(tables, given, steps=200)
+    test = SPACE.sample(100, seed=1)
+    want = SPACE.costs(SPACE.one_hot(test))["params"]
+    for name, sign in (("a", 1), ("b", -1)):
+        got = model.predict(test, given[name][0])
+        assert -float(kendall_loss(1e4 * got, sign * want)) > 0.5
+    assert summary("cora").shape == (4,)
+    with pytest.raises(ValueError, match="must be one of 'cora'"):
+        summary("karate")
+
+
+def test_a_task_prior_follows_its_probes():
+    draw = torch.Generator().manual_seed(0)
+    one, two = torch.randn(2, 50, generator=draw)
+    prior = TaskPrior(torch.stack([one, two]), noise=0.1)
+    prior.unit = 3.0
+    rows = list(range(8))
+    for truth in (one, two):
+        mean, std = prior.predict(rows, 5 + 3 * truth[rows])
+        assert -float(kendall_loss(1e4 * mean[8:], truth[8:])) > 0.5
+        assert float(std[rows].mean()) <= float(std.mean())
+
+
+def test_controls():
+    scores = torch.tensor([[3.0, 1.0, 2.0], [2.0, 1.0, 3.0], [3.0, 1.0, 2.0]])
+    assert controls.mean_rank(scores).tolist() == [0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"method": "grid"}, "`method` must be one of 'bayesian', 'random'"),
+        ({"evaluations": 0}, "`evaluations` must be at least 1"),
+        ({"method": "random", "scale": 0.1}, "`settings` must be empty"),
+        ({"surrogate": "svm"}, "`surrogate` must be one of 'ensemble', 'gp'"),
+        ({"acquisition": "kg"}, "`acquisition` must be one of 'ei'"),
+    ],
+)
+def test_wrong_searches_are_refused(denoiser, given, message):
+    call = {"evaluations": 4, **given}
+    if call.get("method", "bayesian") == "bayesian":
+        call["denoiser"] = denoiser
+    with pytest.raises(ValueError, match=message):
+        nag.search(SPACE, threes, **call)
