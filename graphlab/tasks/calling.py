@@ -96,16 +96,20 @@ class WholeGraph:
         self._dense: Tensor | None = None
         self._edges: Tensor | None = None
 
-    def run(self, model: nn.Module) -> Tensor:
-        """Put the whole graph through a model. [N, outputs]."""
-        if is_backbone(model):
+    def run(self, model: nn.Module, nodes: Tensor | None = None) -> Tensor:
+        """Put the whole graph through a model. [N, outputs], or [len(nodes), outputs]."""
+        if takes_graph(model):
             sparse = isinstance(self._d.x, SparseColumn)
-            out = model(self._d.x if sparse else self.x, self._d.graph)
+            x = self._d.x if sparse else self.x
+            if nodes is not None and "nodes" in _parameters(model):
+                return _rows(model(x, self._d.graph, nodes=nodes), len(nodes))
+            out = model(x, self._d.graph)
         elif _takes_features_only(model):
             out = model(self.x)
         else:
             out = model(self.x, self.edge_index)
-        return _rows(out, self._d.num_nodes)
+        out = _rows(out, self._d.num_nodes)
+        return out if nodes is None else out[nodes]
 
     @property
     def x(self) -> Tensor:
@@ -147,6 +151,11 @@ def batch_pass(model: nn.Module, batch: Any) -> Tensor:
     else:
         out = model(x, batch.edge_index, **counts)
     return _rows(out, batch.batch_size)
+
+
+def takes_graph(model: nn.Module) -> bool:
+    """Whether a full pass hands a model the Graph, with what is kept of it between passes."""
+    return is_backbone(model) or bool(getattr(model, "takes_graph", False))
 
 
 def is_backbone(model: nn.Module) -> bool:

@@ -59,7 +59,7 @@ class FullBatch:
 
     def outputs(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         """Logits and labels of the training nodes."""
-        return self._whole.run(model)[self._ids], self._y
+        return self._whole.run(model, self._ids), self._y
 
     def state(self) -> Any:
         """Nothing to remember."""
