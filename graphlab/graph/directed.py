@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -136,7 +137,7 @@ class DirectedOperators:
             out: Where to write, one [N, F] for each pattern; rows may be parts of wider ones.
 
         Returns:
-            One [N, F] for each pattern. Not differentiable.
+            One [N, F] for each pattern; differentiable in x where ``out`` is not given.
         """
         given = [x] * len(self.patterns) if isinstance(x, Tensor) else list(x)
         name = "DirectedOperators.step"
@@ -148,12 +149,35 @@ class DirectedOperators:
             if matrix.shape[0] != self.num_nodes:
                 need = f"have {self.num_nodes:,} rows"
                 check.fail(ValueError, name, "x", need, matrix.shape[0])
+        if (
+            out is None
+            and torch.is_grad_enabled()
+            and any(m.requires_grad for m in given)
+        ):
+            return self._block(given)
         if out is None:
             out = [torch.empty_like(matrix) for matrix in given]
         for start in range(0, given[0].shape[1], _COLUMNS):
             part = slice(start, start + _COLUMNS)
-            self._block([m[:, part] for m in given], [m[:, part] for m in out])
+            made = self._block([m[:, part] for m in given])
+            for place, matrix in zip(out, made, strict=True):
+                place[:, part] = matrix
         return list(out)
+
+    def walk(
+        self, x: Tensor | Sequence[Tensor], hops: int, *, decay: str = "none"
+    ) -> list[list[Tensor]]:
+        """The hops 1 .. K, each one matrix a pattern; differentiable; see :meth:`propagate`."""
+        check.one_of("DirectedOperators", "decay", decay, ("none", "reference"))
+        at: Tensor | Sequence[Tensor] = x
+        found = []
+        for hop in range(1, hops + 1):
+            c = _damping(hop) if decay == "reference" else 1.0
+            if c != 1.0:
+                at = at * c if isinstance(at, Tensor) else [m * c for m in at]
+            found.append(self.step(at))
+            at = found[-1]
+        return found
 
     def propagate(self, x: Tensor, hops: int, *, decay: str = "none") -> Tensor:
         r"""The rows that decoupled models train on: :math:`X` and :math:`\hat{P}^l X`.
@@ -177,15 +201,14 @@ class DirectedOperators:
     def propagate_into(self, rows: Tensor, hops: int, *, decay: str = "none") -> None:
         """As :meth:`propagate`, into ``rows`` [N, slots, F], whose slot 0 holds x."""
         check.one_of("DirectedOperators", "decay", decay, ("none", "reference"))
-        at: Any = rows[:, 0]
+        at: Tensor | Sequence[Tensor] = rows[:, 0]
         for hop in range(1, hops + 1):
             places = [
                 rows[:, 1 + p * hops + hop - 1] for p in range(len(self.patterns))
             ]
-            if decay == "reference":
-                c = float(torch.log(torch.tensor(1.0 / hop, dtype=torch.float64))) + 1
-                scaled = [m * (c + 1e-6) for m in ([at] if hop == 1 else at)]
-                at = scaled[0] if hop == 1 else scaled
+            c = _damping(hop) if decay == "reference" else 1.0
+            if c != 1.0:
+                at = at * c if isinstance(at, Tensor) else [m * c for m in at]
             at = self.step(at, places)
 
     def cost(self) -> Cost:
@@ -204,11 +227,11 @@ class DirectedOperators:
             f"{self.num_edges:,} edges)"
         )
 
-    def _block(self, x: list[Tensor], out: Sequence[Tensor]) -> None:
+    def _block(self, x: list[Tensor]) -> list[Tensor]:
         """One step on few columns: letters from the right, one product a letter and level."""
         dtype, width = x[0].dtype, x[0].shape[1]
-        at = {p: x[p] * self._right[p].to(dtype) for p in range(len(x))}
-        alone = dict(at)
+        at = [m * d.to(dtype) for m, d in zip(x, self._right, strict=True)]
+        alone = list(at)
         for level in range(max(map(len, self.patterns))):
             for letter, half in _HALVES.items():
                 chosen = [
@@ -218,19 +241,22 @@ class DirectedOperators:
                 ]
                 if not chosen:
                     continue
-                ptr, idx = self._halves[half]
                 stacked = torch.cat([at[p] for p in chosen], dim=1)
-                product = ops.spmm(ptr, idx, stacked)
-                for place, p in enumerate(chosen):
-                    at[p] = product[:, place * width : (place + 1) * width]
-        for p in range(len(x)):
-            total = at[p]
+                product = _Product.apply(
+                    stacked, *self._halves[half], *self._halves[1 - half]
+                )
+                parts = product.split(width, dim=1)
+                for p, part in zip(chosen, parts, strict=True):
+                    at[p] = part
+        out = []
+        for p, total in enumerate(at):
             diagonal = self._diagonal[p]
             if diagonal is not None:
                 total = total - diagonal.to(dtype) * alone[p]
             if self._loops[p]:
                 total = total + alone[p]
-            torch.mul(total, self._left[p].to(dtype), out=out[p])
+            out.append(total * self._left[p].to(dtype))
+        return out
 
     def _paths(self, word: str, x: Tensor) -> Tensor:
         for letter in reversed(word):
@@ -255,6 +281,27 @@ class DirectedOperators:
             ptr, _ = self._halves[_HALVES[word[0]]]
             return ptr.diff().double()[:, None]
         return reciprocated(*self._halves, self.num_nodes)[:, None]
+
+
+class _Product(torch.autograd.Function):
+    """Sparse product whose gradient is the product with the transpose, at hand already."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, ptr: Tensor, idx: Tensor, t_ptr: Tensor, t_idx: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(t_ptr, t_idx)
+        return ops.spmm(ptr, idx, x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        t_ptr, t_idx = ctx.saved_tensors
+        return ops.spmm(t_ptr, t_idx, grads[0].contiguous()), None, None, None, None
+
+
+def _damping(hop: int) -> float:
+    """ADPA's release multiplies by this before hop ``hop``; negative from the third on."""
+    return math.log(1.0 / hop) + 1 + 1e-6
 
 
 def require_patterns(function: str, patterns: Sequence[str]) -> tuple[str, ...]:

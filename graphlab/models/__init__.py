@@ -4,13 +4,21 @@ from graphlab.models.adpa import ADPA as ADPA
 from graphlab.models.amud import DirectionReport as DirectionReport
 from graphlab.models.amud import diagnose_direction as diagnose_direction
 from graphlab.models.backbone import GNN as GNN
+from graphlab.models.consistency import consistency_loss as consistency_loss
 from graphlab.models.dirgnn import DirGNN as DirGNN
 from graphlab.models.gnn import GAT as GAT
 from graphlab.models.gnn import GCN as GCN
 from graphlab.models.gnn import GCNII as GCNII
 from graphlab.models.gnn import MLP as MLP
 from graphlab.models.gnn import SAGE as SAGE
+from graphlab.models.grand import GRAND as GRAND
 from graphlab.models.inference import layerwise as layerwise
+from graphlab.models.lagnn import LAAverage as LAAverage
+from graphlab.models.lagnn import LAConcat as LAConcat
+from graphlab.models.lagnn_augmenter import LocalAugmenter as LocalAugmenter
+from graphlab.models.lagnn_controls import (
+    ConditionalMeanAugmenter as ConditionalMeanAugmenter,
+)
 from graphlab.models.link_encoder import LinkEncoder as LinkEncoder
 from graphlab.models.link_model import LinkModel as LinkModel
 from graphlab.models.link_model import link_model as link_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphlab import check
+from graphlab.datasets.column import SparseColumn
 from graphlab.graph import Graph
 from graphlab.graph.directed import PATTERNS, DirectedOperators, require_patterns
 from graphlab.models.decoupled import Decoupled
-from graphlab.models.sparse import normalised
+from graphlab.models.sparse import features, normalised
 
 HOP_ATTENTION = ("original", "simple", "gate", "ori_ref", "none")
 PATTERN_ATTENTION = ("original", "gate", "ori_ref", "jk", "none")
@@ -66,9 +68,28 @@ class HopAttention(nn.Module):
         """Sum the hops."""
         if self.kind == "none":
             return first + rest.sum(1)
-        alpha = self.scores(first, rest).sigmoid().softmax(dim=1)
+        alpha = self._alpha(self.scores(first, rest))
         weighted = torch.bmm(alpha[:, None, 1:], rest)[:, 0]
         return torch.addcmul(weighted, alpha[:, :1], first)
+
+    def weigh(self, hops: Tensor, scores: Tensor) -> Tensor:
+        """Weighted sum of maps of the hops [n, K + 1, width].
+
+        ``scores`` [n, K + 1, context + 1] are the hops' products with ``weight``.
+        """
+        if self.kind == "none":
+            return hops.sum(1)
+        if self.kind == "simple":
+            score = self.weight.expand(len(hops), -1)
+        else:
+            score = scores[..., -1] + self.bias
+            if self.context:
+                own = scores.diagonal(dim1=1, dim2=2)[:, : self.context]
+                score = self._scramble(score + own.sum(1, keepdim=True))
+        return torch.bmm(self._alpha(score)[:, None], hops)[:, 0]
+
+    def _alpha(self, score: Tensor) -> Tensor:
+        return score.sigmoid().softmax(dim=1)
 
     def scores(self, first: Tensor, rest: Tensor) -> Tensor:
         """Scores of the hops before the sigmoid. [n, K + 1]."""
@@ -80,18 +101,20 @@ class HopAttention(nn.Module):
             shared = first @ self.weight[0]
             if self.context > 1:
                 shared = shared + rest.flatten(1) @ self.weight[1:-1].flatten()
-            score = score + shared[:, None]
-        if self.scrambled and self.kind in ("original", "ori_ref"):
-            # Scores stand hop after hop; the release reads them node after node.
-            score = score.t().reshape(len(first), self.hops + 1)
+            score = self._scramble(score + shared[:, None])
         return score
+
+    def _scramble(self, score: Tensor) -> Tensor:
+        # Scores stand hop after hop; the release reads them node after node.
+        return score.t().reshape(score.shape) if self.scrambled else score
 
 
 class PatternAttention(nn.Module):
     r"""Join the hidden rows of the patterns.
 
     * ``original``: one learnable scalar for each pattern, then side by side;
-    * ``gate``: :math:`\sum_p \alpha_p h_p`, :math:`\alpha = \mathrm{softmax}_p(\sigma(w^\top h_p + b))`;
+    * ``gate``: :math:`\sum_p \alpha_p h_p` with :math:`\alpha =
+      \mathrm{softmax}_p(\sigma(w^\top h_p + b))`;
     * ``ori_ref``: the same with :math:`w^\top [h_0, h_p] + b`, :math:`h_0` the node's own row;
     * ``jk``: the same with scores from one linear map of all rows side by side;
     * ``none``: the plain sum.
@@ -260,6 +283,8 @@ class ADPA(Decoupled):
             else pattern_attention(hidden_channels, count)
         )
         self.lin = nn.Linear(self.pattern_attention.out_channels, out_channels)
+        self._kept: weakref.WeakKeyDictionary[Graph, DirectedOperators]
+        self._kept = weakref.WeakKeyDictionary()
 
     def operators(self, graph: Graph) -> DirectedOperators:
         """The operators of a graph, as this model applies them."""
@@ -286,6 +311,45 @@ class ADPA(Decoupled):
         """The features, and the hops of each pattern in turn."""
         rows: Any = normalised(x) if self.normalise_rows else x
         return self.operators(graph).propagate(rows, self.hops, decay=self.decay)
+
+    def projected(self, x: SparseColumn, graph: Graph) -> list[Tensor] | None:
+        """First layers of the encoders, with sparse features multiplied before propagation.
+
+        Operators and the first maps commute: a step then costs the features' entries and
+        the hidden width over all edges, instead of dense rows of the features' width.
+        """
+        plain = all(isinstance(a, HopAttention) for a in self.hop_attention)
+        if not plain or self.input_dropout:
+            return None
+        if graph not in self._kept:
+            self._kept.clear()
+            self._kept[graph] = self.operators(graph)
+        given: Any = features(x)
+        given = normalised(given) if self.normalise_rows else given
+        maps = [encoder[0] for encoder in self.encoders]
+        # Each pattern's columns: its encoder's, then its attention's scores.
+        columns = [lin.weight for lin in maps]
+        for p, attention in enumerate(self.hop_attention):
+            if hasattr(attention, "weight") and attention.kind != "simple":
+                columns[p + 1] = torch.cat([columns[p + 1], attention.weight])
+        products = (given @ torch.cat(columns).t().contiguous()).split(
+            [len(c) for c in columns], dim=1
+        )
+        first, width = list(products[1:]), len(maps[0].weight)
+        hops = self._kept[graph].walk(first, self.hops, decay=self.decay)
+        hidden = [products[0] + maps[0].bias]
+        for p, attention in enumerate(self.hop_attention):
+            every = [first[p], *(hop[p] for hop in hops)]
+            cut = [m.split([width, m.shape[1] - width], dim=1) for m in every]
+            rows, scores = (torch.stack(part, dim=1) for part in zip(*cut, strict=True))
+            weighted = attention.weigh(rows, scores)
+            hidden.append(weighted + maps[p + 1].bias)
+        return hidden
+
+    def last(self, h: list[Tensor]) -> Tensor:
+        """The rest of the encoders, and what follows."""
+        hidden = [enc[1:](x) for enc, x in zip(self.encoders, h, strict=True)]
+        return self.lin(self.pattern_attention(torch.stack(hidden, dim=1)))
 
     def head(self, rows: Tensor) -> Tensor:
         """Attention over hops, the MLPs, attention over patterns, the last map."""

@@ -29,7 +29,7 @@ VERDICTS = ("directed", "undirected", "unhelpful", "undecided")
 
 @dataclasses.dataclass(frozen=True)
 class DirectionReport:
-    """What is known about a graph's direction.
+    r"""What is known about a graph's direction.
 
     Attributes:
         dataset: Its name.
@@ -39,7 +39,7 @@ class DirectionReport:
         labels: ``train``, ``all`` (an oracle) or ``none``, and how many nodes.
         orientation: Sizes, reciprocity, alarm, twins.
         patterns: Statistic of each pattern beside its permutation null.
-        amud_score: :math:`d / (d + u)`: the largest :math:`|\\phi|` of the directed patterns
+        amud_score: :math:`d / (d + u)`: the largest :math:`|\phi|` of the directed patterns
             over its sum with that of the symmetric ones; our formula, as the paper's was not
             at hand. Above 0.5 a directed pattern is closer to the labels.
         probe: Scores of the closed-form classifiers and their paired differences; None
@@ -224,7 +224,9 @@ def _judge(
     """Verdict and reasons; orientation first, then the probe, then the statistics."""
     reasons: list[str] = []
     if labels == "all":
-        reasons.append("all labels were read, test labels too: an oracle, for study only")
+        reasons.append(
+            "all labels were read, test labels too: an oracle, for study only"
+        )
     if facts.num_edges == 0:
         return "unhelpful", [*reasons, "there is no edge between two nodes"]
     if facts.alarm:
@@ -279,4 +281,3 @@ def _by_statistics(
         "the probe this is a hint, not a verdict"
     )
     return "undecided", reasons
-

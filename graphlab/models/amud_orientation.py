@@ -64,7 +64,8 @@ def orientation(graph: Graph, seed: int = 0) -> Orientation:
     n, m = graph.num_nodes, len(by_source[1])
     csr = graph.csr()
     loops = sum(
-        int((_owners(csr.ptr, part) == csr.idx[part]).sum()) for part in _slices(csr.idx)
+        int((_owners(csr.ptr, part) == csr.idx[part]).sum())
+        for part in _slices(csr.idx)
     )
     ascending = sum(
         int((_owners(by_source[0], part) < by_source[1][part]).sum())
@@ -136,5 +137,3 @@ def _components(
     matrix = csr_matrix((data, idx.numpy(), ptr.numpy()), (num_nodes, num_nodes))
     count, label = connected_components(matrix, directed=True, connection="strong")
     return float(np.bincount(label).max()) / num_nodes, count == num_nodes
-
-

@@ -61,6 +61,14 @@ class Decoupled(nn.Module):
         """Logits [n, classes] of propagated rows [n, slots, F]."""
         raise NotImplementedError
 
+    def projected(self, x: SparseColumn, graph: Graph) -> Any:
+        """What :meth:`last` takes, by multiplying sparse features first; None: not so."""
+        return None
+
+    def last(self, h: Any) -> Tensor:
+        """Logits of what :meth:`projected` gives."""
+        raise NotImplementedError
+
     def rows(self, x: Any, edges: Tensor | Graph) -> Tensor:
         """Propagated rows [N, slots, F] of a graph; made once for a Graph, and kept with it."""
         name = type(self).__name__
@@ -91,6 +99,10 @@ class Decoupled(nn.Module):
             return self.head(rows.view(len(rows), self.slots, self.channels))
         if edges is None:
             check.fail(ValueError, name, "edges", "be given", None)
+        if isinstance(x, SparseColumn) and isinstance(edges, Graph):
+            h = self.projected(x, edges)
+            if h is not None:
+                return self.last(h if nodes is None else [part[nodes] for part in h])
         if nodes is None:
             return self.head(self.rows(x, edges))
         return self.head(self._part(x, edges, nodes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ Convolution = str | Callable[[int, int], nn.Module]
 
 
 class DirGNN(nn.Module):
-    r"""Directed message passing: :math:`(1-\alpha)\,\mathrm{conv}_{in} + \alpha\,\mathrm{conv}_{out}`.
+    r"""Directed message passing: :math:`(1-\alpha)\,c_{in}(x) + \alpha\,c_{out}(x)`.
 
     Each layer runs one convolution over the edges into a node and another one, with weights
     of its own, over the edges out of it; the node's own row comes in through a linear map.
@@ -89,7 +90,7 @@ class DirGNN(nn.Module):
         self.normalise, self.normalise_rows = normalise, normalise_rows
         last = out_channels if jumping is None else hidden_channels
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), last]
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.incoming = nn.ModuleList(_make(conv, a, b) for a, b in pairs)
         self.outgoing = nn.ModuleList(_make(conv, a, b) for a, b in pairs)
         self.own = nn.ModuleList(nn.Linear(a, b) for a, b in pairs if own_row)

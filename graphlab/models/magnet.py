@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -65,7 +66,7 @@ class MagNet(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.q, self.dropout, self.normalise_rows = q, dropout, normalise_rows
         widths = [in_channels, *[hidden_channels] * num_layers]
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.own = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairs)
         self.others = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairs)
         self.bias = nn.ParameterList(torch.zeros(b) for _, b in pairs)
@@ -113,9 +114,7 @@ def magnetic_blocks(
     return kept[q, dtype]
 
 
-def _magnetic_blocks(
-    graph: Graph, q: float, dtype: torch.dtype
-) -> tuple[Block, Block]:
+def _magnetic_blocks(graph: Graph, q: float, dtype: torch.dtype) -> tuple[Block, Block]:
     n = graph.num_nodes
     ptr, idx = both_directions(graph)[0]
     out = Block(ptr, idx, None, n)

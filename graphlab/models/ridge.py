@@ -87,3 +87,33 @@ def one_hot(y: Tensor, num_classes: int) -> Tensor:
     """[n, C], -1 and 1."""
     out = torch.full((len(y), num_classes), -1.0, dtype=torch.float64)
     return out.scatter_(1, y[:, None], 1.0)
+
+
+def fit_predict_columns(
+    rows: Tensor,
+    targets: Tensor,
+    wanted: Tensor,
+    penalties: Sequence[float] = PENALTIES,
+) -> Tensor:
+    """As :func:`fit_predict`, from the rows themselves, where they have few columns.
+
+    Args:
+        rows: [n, columns] of the training nodes.
+        targets: [n, C].
+        wanted: [m, columns] of the nodes to predict.
+        penalties: Over the mean squared length of a centred training row.
+
+    Returns:
+        [len(penalties), m, C].
+    """
+    mean, level = rows.double().mean(0), targets.double().mean(0)
+    z, across = rows.double() - mean, wanted.double() - mean
+    square = z.t() @ z
+    size = float(square.trace()) / max(len(rows), 1) or 1.0
+    aim = z.t() @ (targets.double() - level)
+    identity = torch.eye(len(square), dtype=torch.float64)
+    found = []
+    for p in penalties:
+        factor = torch.linalg.cholesky(square + p * size * identity)
+        found.append(across @ torch.cholesky_solve(aim, factor) + level)
+    return torch.stack(found)

@@ -111,6 +111,17 @@ class WholeGraph:
         out = _rows(out, self._d.num_nodes)
         return out if nodes is None else out[nodes]
 
+    def views(self, model: Any) -> list[Tensor]:
+        """Several stochastic passes of the whole graph. [N, outputs] each."""
+        if not takes_graph(model):
+            return [
+                _rows(v, self._d.num_nodes)
+                for v in model.views(self.x, self.edge_index)
+            ]
+        sparse = isinstance(self._d.x, SparseColumn)
+        found = model.views(self._d.x if sparse else self.x, self._d.graph)
+        return [_rows(view, self._d.num_nodes) for view in found]
+
     @property
     def x(self) -> Tensor:
         """[N, F], dense, floating point."""
@@ -136,21 +147,32 @@ def as_float(x: Tensor) -> Tensor:
 
 def batch_pass(model: nn.Module, batch: Any) -> Tensor:
     """Put a sampled batch through a model; rows of its seeds. [batch_size, outputs]."""
-    counts: Mapping[str, Any] = {}
-    if (
-        "num_sampled_nodes" in _parameters(model)
-        and getattr(batch, "num_sampled_nodes", None) is not None
-    ):
-        counts = {
-            "num_sampled_nodes": batch.num_sampled_nodes,
-            "num_sampled_edges": batch.num_sampled_edges,
-        }
+    counts = _counts(model, batch)
     x = as_float(batch.x)
     if _takes_features_only(model):
         out = model(x)
     else:
         out = model(x, batch.edge_index, **counts)
     return _rows(out, batch.batch_size)
+
+
+def batch_views(model: Any, batch: Any) -> list[Tensor]:
+    """Several stochastic passes of a sampled batch; rows of its seeds in each."""
+    found = model.views(as_float(batch.x), batch.edge_index, **_counts(model, batch))
+    return [_rows(view, batch.batch_size) for view in found]
+
+
+def _counts(model: nn.Module, batch: Any) -> dict[str, Any]:
+    """The per-hop counts of a batch, for models that take them."""
+    if (
+        "num_sampled_nodes" not in _parameters(model)
+        or getattr(batch, "num_sampled_nodes", None) is None
+    ):
+        return {}
+    return {
+        "num_sampled_nodes": batch.num_sampled_nodes,
+        "num_sampled_edges": batch.num_sampled_edges,
+    }
 
 
 def takes_graph(model: nn.Module) -> bool:

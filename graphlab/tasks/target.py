@@ -17,6 +17,7 @@ ALIASES = {
     "gat": "graphlab.models:GAT",
     "gcn": "graphlab.models:GCN",
     "gcnii": "graphlab.models:GCNII",
+    "grand": "graphlab.models:GRAND",
     "magnet": "graphlab.models:MagNet",
     "mlp": "graphlab.models:MLP",
     "sage": "graphlab.models:SAGE",

@@ -128,8 +128,17 @@ class Training:
 
     def _loss(self, batch: Any) -> tuple[Tensor, int]:
         """Mean loss of a batch and the number of its rows."""
+        if getattr(self.model, "num_views", 1) > 1:
+            return self._loss_of_views(batch)
         logits, y = self._source.outputs(self.model, batch)
         return labels.loss(logits, y, self._weights), len(y)
+
+    def _loss_of_views(self, batch: Any) -> tuple[Tensor, int]:
+        """Mean loss over several stochastic views, and what pulls them together."""
+        views, rows, y = self._source.views(self.model, batch)
+        losses = [labels.loss(view[rows], y, self._weights) for view in views]
+        mean = torch.stack(losses).mean()
+        return mean + self.model.consistency(views), len(y)  # type: ignore[operator]
 
     @property
     def num_parameters(self) -> int:

@@ -130,9 +130,13 @@ def test_patterns_of_order() -> None:
 
 def test_messages() -> None:
     g = digraph(5, 8, 0)
-    with pytest.raises(ValueError, match="`patterns` must be different words over A and T"):
+    with pytest.raises(
+        ValueError, match="`patterns` must be different words over A and T"
+    ):
         DirectedOperators(g, ["AB"])
-    with pytest.raises(ValueError, match="`drop_diagonal` must be used with patterns of"):
+    with pytest.raises(
+        ValueError, match="`drop_diagonal` must be used with patterns of"
+    ):
         DirectedOperators(g, ["AAA"], drop_diagonal=True)
     with pytest.raises(ValueError, match=r"`r` must be in \[0, 1\], got 2"):
         DirectedOperators(g, r=2)

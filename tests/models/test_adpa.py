@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import graphlab as gl
 from graphlab import Graph
+from graphlab.datasets import SparseColumn
 from graphlab.models import ADPA, SGC, SIGN, DirGNN, MagNet
 from graphlab.models.adpa import (
     HOP_ATTENTION,
@@ -48,7 +49,9 @@ MODELS = [
 
 
 @pytest.mark.parametrize("make", MODELS)
-def test_a_graph_and_its_edge_index_give_the_same(make, graph: Graph, x: Tensor) -> None:
+def test_a_graph_and_its_edge_index_give_the_same(
+    make, graph: Graph, x: Tensor
+) -> None:
     model = make().eval()
     torch.testing.assert_close(model(x, graph), model(x, graph.edge_index))
     torch.testing.assert_close(model(x, graph), model(x, graph))
@@ -137,6 +140,27 @@ def test_pattern_attention_weighs_rows(kind: str) -> None:
         assert bool((out >= h.amin(1) - 1e-6).all())
 
 
+@pytest.mark.parametrize("compat", [None, "reference"])
+@pytest.mark.parametrize("kind", HOP_ATTENTION)
+def test_sparse_features_are_multiplied_first(
+    kind: str, compat: str | None, graph: Graph
+) -> None:
+    x = torch.randn(12, 9) * (torch.rand(12, 9) < 0.4)
+    model = ADPA(
+        9, 3, 4, hops=3, num_layers=2, hop_attention=kind, compat=compat
+    ).eval()
+    dense = model(x, graph)
+    torch.testing.assert_close(
+        model(SparseColumn.from_torch(x.to_sparse()), graph), dense
+    )
+    dense.square().sum().backward()
+    expected = [p.grad for p in model.parameters()]
+    model.zero_grad()
+    model(SparseColumn.from_torch(x.to_sparse()), graph).square().sum().backward()
+    for p, grad in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, grad)
+
+
 def test_adpa_takes_attentions_of_ones_own(graph: Graph, x: Tensor) -> None:
     class First(nn.Module):
         def __init__(self, channels: int, hops: int) -> None:
@@ -215,7 +239,9 @@ def test_messages(graph: Graph, x: Tensor) -> None:
         ADPA(5, 3, compat="paper")
     with pytest.raises(ValueError, match="`in_channels` must be a multiple of the 13"):
         ADPA(27, 3, precomputed=True)
-    with pytest.raises(ValueError, match=r"`x` must have shape \[nodes, in_channels = 5\]"):
+    with pytest.raises(
+        ValueError, match=r"`x` must have shape \[nodes, in_channels = 5\]"
+    ):
         SIGN(5, 3)(x[:, :4], graph)
     with pytest.raises(ValueError, match=r"`alpha` must be in \[0, 1\]"):
         DirGNN(5, 3, alpha=2.0)
