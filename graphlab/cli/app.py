@@ -16,6 +16,7 @@ from graphlab.cli import (
     bench,
     data,
     demo,
+    diagnose,
     doctor,
     embed,
     output,
@@ -86,6 +87,7 @@ predict.add_to(app)
 tune.add_to(app)
 plan.add_to(app)
 embed.add_to(app)
+diagnose.add_to(app)
 report.add_to(app)
 bench.add_to(app)
 doctor.add_to(app)

@@ -243,12 +243,7 @@ def _judge(
             "both directions: scores may come from duplicates"
         )
     if tested is not None and tested.unhelpful:
-        gain = tested.best_gain
-        reasons.append(
-            f"the probe gains nothing from the graph: {gain.first} - {gain.second} = "
-            f"{gain.describe()}"
-        )
-        return "unhelpful", reasons
+        return "unhelpful", [*reasons, tested.why_unhelpful()]
     if facts.alarm or facts.undirected:
         return "undirected", reasons
     if tested is None:

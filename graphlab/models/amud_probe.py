@@ -99,10 +99,19 @@ class Probe:
 
     @property
     def unhelpful(self) -> bool:
-        """Whether no set with the graph is clearly better than features alone."""
+        """Whether no set with the graph is better than features alone, by the margin."""
         if self.metric != "accuracy":
             return all(statistics.fmean(v) < self.margin for v in self.scores.values())
-        return self.best_gain.low <= 0
+        return self.best_gain.mean <= self.margin and self.best_gain.low <= 0
+
+    def why_unhelpful(self) -> str:
+        """In words."""
+        if self.metric != "accuracy":
+            best = max(statistics.fmean(v) for v in self.scores.values())
+            return f"neighbours tell nothing about a node's features (R2 {best:.3f})"
+        gain = self.best_gain
+        text = f"{gain.first} - {gain.second} = {gain.describe()}"
+        return f"the probe gains nothing from the graph: {text}"
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a set: mean, sample deviation, gain over features."""

@@ -65,18 +65,22 @@ class _Augmented(GNN):
 
     def _drawn(self, x: Any) -> Tensor:
         """Features for the rows at hand, [s, n, F]; the mean ones when not training."""
-        if not self.training:
-            rows = x.to_dense() if isinstance(x, SparseRows) else x
-            return self.augmenter.sample(rows, self.s, mode="mean")
         if self.pool is None:
-            rows = x.to_dense() if isinstance(x, SparseRows) else x
-            return self.augmenter.sample(rows, self.s)
-        held = self._kept
-        if held is None or held[0]() is not x:
-            rows = x.to_dense() if isinstance(x, SparseRows) else x
+            mode = "sample" if self.training else "mean"
+            return self.augmenter.sample(_dense(x), self.s, mode=mode)
+        if self._kept is None or self._kept[0]() is not x:
+            rows = _dense(x)
             drawn = self.augmenter.sample(rows, self.pool)
-            held = self._kept = (weakref.ref(x), rows, drawn)
-        return held[2][torch.randperm(len(held[2]))[: self.s]]
+            mean = self.augmenter.sample(rows, self.s, mode="mean")
+            self._kept = (weakref.ref(x), drawn, mean)
+        _, drawn, mean = self._kept
+        if not self.training:
+            return mean
+        return drawn[torch.randperm(len(drawn))[: self.s]]
+
+
+def _dense(x: Any) -> Tensor:
+    return x.to_dense() if isinstance(x, SparseRows) else x
 
 
 class LAConcat(_Augmented):
@@ -98,7 +102,7 @@ class LAConcat(_Augmented):
         consistency: Weight of :func:`~graphlab.models.consistency_loss` over the views.
         temperature: Of the sharpening.
         pool: Draw so many matrices once for a full batch and take ``s`` of them in each
-            pass, instead of decoding the whole graph every time.
+            pass, instead of decoding the whole graph every time; ``x`` must not change.
         **arguments: Of the backbone: ``hidden_channels``, ``num_layers``, ``dropout``, ...
 
     Shapes:
@@ -242,8 +246,7 @@ class LAAverage(_Augmented):
     def start(self, x: Any) -> Any:
         """The mean of X and a generated matrix, and what the backbone starts with."""
         drawn = self._drawn(x)[0]
-        rows = x.to_dense() if isinstance(x, SparseRows) else x
-        return self.backbone.start((rows + drawn) / 2)
+        return self.backbone.start((_dense(x) + drawn) / 2)
 
     def layer(self, i: int, x: Any, adjacency: Block, x_initial: Any = None) -> Tensor:
         """The backbone's layer."""

@@ -84,14 +84,23 @@ class Training:
         seed: The seed.
         run: Split run.
         scorer: Evaluates validation and test nodes.
+        notes: More values for the outcome.
     """
 
     _function = "node.fit"
 
-    def __init__(self, job: Job, seed: int, run: int, scorer: Any) -> None:
+    def __init__(
+        self,
+        job: Job,
+        seed: int,
+        run: int,
+        scorer: Any,
+        notes: dict[str, Any] | None = None,
+    ) -> None:
         self._job = job
         self._seed = seed
         self._scorer = scorer
+        self._notes = notes or {}
         self._settings = job.settings
         _reseed(job.device, rng.key(seed, _WEIGHTS))
         self.model = self._make_model().to(job.device)
@@ -264,6 +273,7 @@ class Training:
             "commits": at.commits,
             "loader": at.loader,
             "baselines": self._baselines(),
+            **self._notes,
         }
         if job.folder is not None:
             job.folder.log(
