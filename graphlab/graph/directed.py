@@ -242,7 +242,7 @@ class DirectedOperators:
                 if not chosen:
                     continue
                 stacked = torch.cat([at[p] for p in chosen], dim=1)
-                product = _Product.apply(
+                product = _Product.apply(  # type: ignore[no-untyped-call]
                     stacked, *self._halves[half], *self._halves[1 - half]
                 )
                 parts = product.split(width, dim=1)

@@ -264,25 +264,26 @@ class ADPA(Decoupled):
             "degree": "row" if reference else "in_out",
             "drop_diagonal": drop_diagonal,
         }
-        self.hop_attention = nn.ModuleList(
+        self.hop_attention: Any = nn.ModuleList(
             HopAttention(self.channels, hops, hop_attention, reference)
             if isinstance(hop_attention, str)
             else hop_attention(self.channels, hops)
             for _ in self_patterns
         )
         count = len(self_patterns) + 1
-        self.encoders = nn.ModuleList(
+        self.encoders: Any = nn.ModuleList(
             _encoder(self.channels, hidden_channels, num_layers, dropout)
             for _ in range(count)
         )
-        self.pattern_attention: Any = (
+        joined: Any = (
             PatternAttention(
                 hidden_channels, count, pattern_attention, reference, float(reference)
             )
             if isinstance(pattern_attention, str)
             else pattern_attention(hidden_channels, count)
         )
-        self.lin = nn.Linear(self.pattern_attention.out_channels, out_channels)
+        self.pattern_attention = joined
+        self.lin = nn.Linear(joined.out_channels, out_channels)
         self._kept: weakref.WeakKeyDictionary[Graph, DirectedOperators]
         self._kept = weakref.WeakKeyDictionary()
 

@@ -135,7 +135,7 @@ class LAConcat(_Augmented):
         **arguments: Any,
     ) -> None:
         kind = BACKBONES[check.one_of("LAConcat", "backbone", backbone, BACKBONES)]
-        whole = kind(in_channels, out_channels, **arguments)
+        whole: Any = kind(in_channels, out_channels, **arguments)
         hidden = whole.hidden_channels
         super().__init__(
             in_channels,
@@ -163,10 +163,10 @@ class LAConcat(_Augmented):
         self.backbone = whole
         self.is_residual = kind is GCNII
         if self.is_residual:
-            self.branches = nn.ModuleList(
+            self.branches: Any = nn.ModuleList(
                 nn.Linear(in_channels, width) for _ in range(s + 1)
             )
-            whole.lin_in = nn.Identity()  # type: ignore[assignment]
+            whole.lin_in = nn.Identity()
             return
         own["num_layers"] = 2
         self.branches = nn.ModuleList()
@@ -174,16 +174,16 @@ class LAConcat(_Augmented):
             branch: Any = kind(in_channels, out_channels, **own)
             del branch.layers[1:]
             self.branches.append(branch)
-        whole.layers[0] = nn.Identity()  # type: ignore[operator,index]
+        whole.layers[0] = nn.Identity()
         if getattr(whole, "norms", None):
-            whole.norms[0] = nn.Identity()  # type: ignore[operator,index]
+            whole.norms[0] = nn.Identity()
 
     def start(self, x: Any) -> Any:
         """The generated matrices and X, side by side; GCNII maps them here."""
         parts = [*self._drawn(x), x]
         if self.is_residual:
             rows = [self.backbone._inputs(part) for part in parts]
-            mapped = [linear(r, b) for r, b in zip(rows, self.branches, strict=True)]  # type: ignore[arg-type]
+            mapped = [linear(r, b) for r, b in zip(rows, self.branches, strict=True)]
             return torch.cat(mapped, 1).relu()
         if isinstance(x, SparseRows):
             return parts
@@ -195,7 +195,7 @@ class LAConcat(_Augmented):
             return self.backbone.layer(i, x, adjacency, x_initial)
         parts = x if isinstance(x, list) else x.split(self.in_channels, dim=1)
         pairs = zip(self.branches, parts, strict=True)
-        return torch.cat([b.layer(0, part, adjacency) for b, part in pairs], 1)  # type: ignore[operator]
+        return torch.cat([b.layer(0, part, adjacency) for b, part in pairs], 1)
 
 
 class LAAverage(_Augmented):

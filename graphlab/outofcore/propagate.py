@@ -51,7 +51,7 @@ class PropagatedColumn:
         )
         place = 0
         for number, width in enumerate(self._widths):
-            part = _open(self._folder, number, "r")[ids.numpy()]
+            part = _open(self._folder, number)[ids.numpy()]
             rows[..., place : place + width] = torch.from_numpy(np.asarray(part))
             place += width
         return rows.view(len(ids), -1)
@@ -187,5 +187,5 @@ def _pieces(d: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
         yield ids, gather(d.x, ids)
 
 
-def _open(folder: Path, number: int, mode: str) -> Any:
-    return np.load(folder / f"block-{number}.npy", mmap_mode=mode)  # type: ignore[call-overload]
+def _open(folder: Path, number: int) -> Any:
+    return np.load(folder / f"block-{number}.npy", mmap_mode="r")
