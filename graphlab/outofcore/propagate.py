@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,34 +28,28 @@ class PropagatedColumn:
     """Rows of all operators and hops, read from the files of the feature blocks.
 
     Args:
-        folder: Where the blocks lie: ``block-<i>.npy`` [N, slots, columns].
-        widths: Columns of each block.
-        slots: Matrices side by side.
-        num_rows: N.
+        files: One for each block: [N, slots, columns], float32.
     """
 
-    def __init__(
-        self, folder: Path, widths: Sequence[int], slots: int, num_rows: int
-    ) -> None:
-        self._folder, self._widths = folder, list(widths)
-        self._slots = slots
-        self.shape = (num_rows, slots * sum(widths))
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._blocks = [np.load(file, mmap_mode="r") for file in files]
+        self._slots = self._blocks[0].shape[1]
+        self._width = sum(block.shape[2] for block in self._blocks)
+        self.shape = (len(self._blocks[0]), self._slots * self._width)
         self.dtype = torch.float32
         self.nbytes = 0
 
     def gather(self, ids: Tensor, out: Tensor | None = None) -> Tensor:
         """Rows [len(ids), slots * F], slot after slot."""
-        rows = (
-            torch.empty(len(ids), self._slots, sum(self._widths))
-            if out is None
-            else (out.view(len(ids), self._slots, -1))
-        )
+        if out is None:
+            out = torch.empty(len(ids), self.shape[1])
+        rows = out.view(len(ids), self._slots, self._width)
         place = 0
-        for number, width in enumerate(self._widths):
-            part = _open(self._folder, number)[ids.numpy()]
-            rows[..., place : place + width] = torch.from_numpy(np.asarray(part))
-            place += width
-        return rows.view(len(ids), -1)
+        for block in self._blocks:
+            part = torch.from_numpy(block[ids.numpy()])
+            rows[..., place : place + part.shape[2]] = part
+            place += part.shape[2]
+        return out
 
 
 def propagate(
@@ -95,9 +90,9 @@ def propagate(
         ValueError: no features.
 
     Cost:
-        Features are read once for each block, and the results written twice: on disk
-        2 * N * (1 + patterns * K) * F * 4 bytes while it runs. Numbers are those of
-        :meth:`~graphlab.graph.DirectedOperators.propagate`.
+        Features are read once and written once, block by block; results are written twice:
+        on disk 2 * N * (1 + patterns * K) * F * 4 bytes while it runs. Numbers are those of
+        :meth:`~graphlab.graph.DirectedOperators.propagate`. A killed call begins anew.
 
     Example:
         >>> import tempfile, graphlab as gl
@@ -134,11 +129,13 @@ def propagate(
         f"{sizes.show(8 * n * slots * wide)} on disk while it runs"
     )
     try:
+        _spread(d, folder, widths)
+        results = []
         with progress.track(name, len(widths), "blocks") as bar:
-            for number, start in enumerate(starts):
-                _block(d, operators, folder, number, start, widths[number], hops, decay)
+            for number, width in enumerate(widths):
+                results.append(_block(operators, folder, number, n, width, hops, decay))
                 bar.advance()
-        rows = PropagatedColumn(folder, widths, slots, n)
+        rows = PropagatedColumn(results)
         made = d.with_splits(d.splits)
         made.columns = {COLUMN: rows}
         made.meta["propagated"] = {
@@ -154,38 +151,45 @@ def propagate(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _spread(d: Dataset, folder: Path, widths: list[int]) -> None:
+    """Read the features once, and write the columns of each block into a file of its own."""
+    step = max(1, _PIECE_BYTES // (4 * d.num_features))
+    with contextlib.ExitStack() as stack:
+        # Unbuffered: a piece of each block is one write.
+        files = [
+            stack.enter_context(open(_columns(folder, i), "wb", buffering=0))
+            for i in range(len(widths))
+        ]
+        for first in range(0, d.num_nodes, step):
+            ids = torch.arange(first, min(first + step, d.num_nodes))
+            rows = gather(d.x, ids).float()
+            for file, part in zip(files, rows.split(widths, dim=1), strict=True):
+                file.write(part.contiguous().numpy().data)
+
+
 def _block(
-    d: Dataset,
     operators: DirectedOperators,
     folder: Path,
     number: int,
-    start: int,
+    num_nodes: int,
     width: int,
     hops: int,
     decay: str,
-) -> None:
-    """Propagate some columns of the features and write their file."""
+) -> Path:
+    """Propagate the columns of a block; its file holds [N, slots, width]."""
     slots = 1 + len(operators.patterns) * hops
-    x = torch.empty(d.num_nodes, width)
-    for ids, rows in _pieces(d):
-        x[ids] = rows[:, start : start + width].float()
-    found = operators.propagate(x, hops, decay=decay)
-    shape = (d.num_nodes, slots, width)
-    file = np.lib.format.open_memmap(
-        folder / f"block-{number}.npy", "w+", np.float32, shape
-    )
-    step = max(1, _PIECE_BYTES // (4 * slots * width))
-    for first in range(0, d.num_nodes, step):
-        file[first : first + step] = found[first : first + step].numpy()
-    file.flush()
+    rows = torch.empty(num_nodes, slots, width)
+    columns = _columns(folder, number)
+    rows[:, 0] = torch.from_file(
+        str(columns), size=num_nodes * width, dtype=torch.float32
+    ).view(num_nodes, width)
+    columns.unlink()
+    operators.propagate_into(rows, hops, decay=decay)
+    path = folder / f"rows-{number}.npy"
+    with open(path, "wb") as file:
+        np.save(file, rows.numpy())
+    return path
 
 
-def _pieces(d: Dataset) -> Iterator[tuple[Tensor, Tensor]]:
-    step = max(1, _PIECE_BYTES // (4 * d.num_features))
-    for first in range(0, d.num_nodes, step):
-        ids = torch.arange(first, min(first + step, d.num_nodes))
-        yield ids, gather(d.x, ids)
-
-
-def _open(folder: Path, number: int) -> Any:
-    return np.load(folder / f"block-{number}.npy", mmap_mode="r")
+def _columns(folder: Path, number: int) -> Path:
+    return folder / f"columns-{number}.bin"
