@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from graphlab import tasks as tasks
     from graphlab.datasets import Dataset as Dataset
     from graphlab.graph import Graph as Graph
+    from graphlab.models import diagnose_direction as diagnose_direction
 
 _SUBMODULES = frozenset(
     {
@@ -44,7 +45,11 @@ _SUBMODULES = frozenset(
         "tasks",
     }
 )
-_NAMES = {"Graph": "graphlab.graph", "Dataset": "graphlab.datasets"}
+_NAMES = {
+    "Graph": "graphlab.graph",
+    "Dataset": "graphlab.datasets",
+    "diagnose_direction": "graphlab.models",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from graphlab.cli import (
     bench,
     data,
     demo,
+    diagnose,
     doctor,
     embed,
     nas,
@@ -87,6 +88,7 @@ predict.add_to(app)
 tune.add_to(app)
 plan.add_to(app)
 embed.add_to(app)
+diagnose.add_to(app)
 nas.add_to(app)
 report.add_to(app)
 bench.add_to(app)

@@ -23,7 +23,9 @@ def add_to(app: typer.Typer) -> None:
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Benchmarks to run, such as ops/segment; none: list them."),
+        typer.Argument(
+            help="Benchmarks to run, such as ops/segment or lagnn; none: list them."
+        ),
     ] = None,
     folder: Annotated[
         Path | None,
@@ -58,6 +60,7 @@ def bench(
                 )
             )
         return
+    names = [_whole(name, list(found)) for name in names]
     unknown = [name for name in names if name not in found]
     if unknown:
         known = ", ".join(found) or "none"
@@ -76,6 +79,12 @@ def bench(
         output.emit({"exit_codes": codes, "results": str(root / "results")})
     if any(codes.values()):
         raise typer.Exit(1)
+
+
+def _whole(name: str, known: list[str]) -> str:
+    """A bare name, such as lagnn, as models/lagnn, where only one kind has it."""
+    matches = [k for k in known if k.partition("/")[2] == name]
+    return matches[0] if len(matches) == 1 else name
 
 
 def _find(folder: Path | None) -> Path:

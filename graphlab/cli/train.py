@@ -40,7 +40,8 @@ def node(
     model: Annotated[
         str | None,
         typer.Option(
-            help="gcn, sage, gat, gcnii, mlp, or your own package.module:Class."
+            help="gcn, sage, gat, gcnii, grand, mlp, sgc, sign, adpa, dirgnn, magnet, or your "
+            "own package.module:Class."
         ),
     ] = None,
     recipe: Annotated[
@@ -70,6 +71,13 @@ def node(
         int | None,
         typer.Option(
             help="With --from-disk: epochs to sample; later ones replay; default 5."
+        ),
+    ] = None,
+    direction: Annotated[
+        str | None,
+        typer.Option(
+            help="directed: edges as stored; undirected; auto: as the diagnosis of each "
+            "split's training labels says. Default: as the dataset is loaded."
         ),
     ] = None,
     settings: Annotated[
@@ -118,6 +126,7 @@ def node(
         }
         tree = _recipe(data, model, recipe, root)
         _fill(tree, runs, epochs, loader, from_disk)
+        _turn(tree, direction)
         chosen = recipes.load(tree, settings or [])
         folder = run_dir or _folder_of(chosen)
     output.resume_with(
@@ -200,6 +209,18 @@ def _fill(
     if sampled and from_disk:
         held = tree["loader"]["sampled_epochs"]
         tree["loader"]["sampled_epochs"] = min(held, fit["epochs"])
+
+
+def _turn(tree: dict[str, Any], direction: str | None) -> None:
+    """Put --direction into the tree."""
+    if direction is None:
+        return
+    if direction not in ("directed", "undirected", "auto"):
+        raise typer.BadParameter(
+            f"--direction must be directed, undirected or auto, got {direction!r}"
+        )
+    tree["data"]["undirected"] = direction == "undirected"
+    tree["fit"]["direction"] = "auto" if direction == "auto" else "stored"
 
 
 def _of_run(run_dir: Path | None) -> Recipe:

@@ -1,6 +1,7 @@
 """Graphs: CSC by target and CSR by source, built once, shared by all."""
 
 from graphlab.graph.adjacency import Adjacency as Adjacency
+from graphlab.graph.directed import DirectedOperators as DirectedOperators
 from graphlab.graph.graph import Graph as Graph
 from graphlab.graph.influence import influence as influence
 from graphlab.graph.knn import knn_graph as knn_graph

@@ -7,4 +7,5 @@ from graphlab.outofcore.policy import LRU as LRU
 from graphlab.outofcore.policy import Belady as Belady
 from graphlab.outofcore.policy import Policy as Policy
 from graphlab.outofcore.policy import Static as Static
+from graphlab.outofcore.propagate import propagate as propagate
 from graphlab.outofcore.store import Store as Store

@@ -96,16 +96,31 @@ class WholeGraph:
         self._dense: Tensor | None = None
         self._edges: Tensor | None = None
 
-    def run(self, model: nn.Module) -> Tensor:
-        """Put the whole graph through a model. [N, outputs]."""
-        if is_backbone(model):
+    def run(self, model: nn.Module, nodes: Tensor | None = None) -> Tensor:
+        """Put the whole graph through a model. [N, outputs], or [len(nodes), outputs]."""
+        if takes_graph(model):
             sparse = isinstance(self._d.x, SparseColumn)
-            out = model(self._d.x if sparse else self.x, self._d.graph)
+            x = self._d.x if sparse else self.x
+            if nodes is not None and "nodes" in _parameters(model):
+                return _rows(model(x, self._d.graph, nodes=nodes), len(nodes))
+            out = model(x, self._d.graph)
         elif _takes_features_only(model):
             out = model(self.x)
         else:
             out = model(self.x, self.edge_index)
-        return _rows(out, self._d.num_nodes)
+        out = _rows(out, self._d.num_nodes)
+        return out if nodes is None else out[nodes]
+
+    def views(self, model: Any) -> list[Tensor]:
+        """Several stochastic passes of the whole graph. [N, outputs] each."""
+        if not takes_graph(model):
+            return [
+                _rows(v, self._d.num_nodes)
+                for v in model.views(self.x, self.edge_index)
+            ]
+        sparse = isinstance(self._d.x, SparseColumn)
+        found = model.views(self._d.x if sparse else self.x, self._d.graph)
+        return [_rows(view, self._d.num_nodes) for view in found]
 
     @property
     def x(self) -> Tensor:
@@ -132,21 +147,37 @@ def as_float(x: Tensor) -> Tensor:
 
 def batch_pass(model: nn.Module, batch: Any) -> Tensor:
     """Put a sampled batch through a model; rows of its seeds. [batch_size, outputs]."""
-    counts: Mapping[str, Any] = {}
-    if (
-        "num_sampled_nodes" in _parameters(model)
-        and getattr(batch, "num_sampled_nodes", None) is not None
-    ):
-        counts = {
-            "num_sampled_nodes": batch.num_sampled_nodes,
-            "num_sampled_edges": batch.num_sampled_edges,
-        }
+    counts = _counts(model, batch)
     x = as_float(batch.x)
     if _takes_features_only(model):
         out = model(x)
     else:
         out = model(x, batch.edge_index, **counts)
     return _rows(out, batch.batch_size)
+
+
+def batch_views(model: Any, batch: Any) -> list[Tensor]:
+    """Several stochastic passes of a sampled batch; rows of its seeds in each."""
+    found = model.views(as_float(batch.x), batch.edge_index, **_counts(model, batch))
+    return [_rows(view, batch.batch_size) for view in found]
+
+
+def _counts(model: nn.Module, batch: Any) -> dict[str, Any]:
+    """The per-hop counts of a batch, for models that take them."""
+    if (
+        "num_sampled_nodes" not in _parameters(model)
+        or getattr(batch, "num_sampled_nodes", None) is None
+    ):
+        return {}
+    return {
+        "num_sampled_nodes": batch.num_sampled_nodes,
+        "num_sampled_edges": batch.num_sampled_edges,
+    }
+
+
+def takes_graph(model: nn.Module) -> bool:
+    """Whether a full pass hands a model the Graph, with what is kept of it between passes."""
+    return is_backbone(model) or bool(getattr(model, "takes_graph", False))
 
 
 def is_backbone(model: nn.Module) -> bool:

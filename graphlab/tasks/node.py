@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from graphlab import check
+from graphlab import check, progress
 from graphlab.evaluate import Stamp
 from graphlab.tasks import baselines as controls
 from graphlab.tasks import calling, interrupt, labels, schema, source
@@ -45,6 +45,7 @@ def fit(
     metric: str = "accuracy",
     eval_every: int = 1,
     class_weights: Literal["balanced"] | Sequence[float] | None = None,
+    direction: Literal["stored", "undirected", "auto"] = "stored",
     baselines: Sequence[Literal["mlp"]] = (),
     device: str = "cpu",
     memory: int | str | None = None,
@@ -81,6 +82,9 @@ def fit(
         metric: ``accuracy``, ``roc_auc``, ``f1_micro`` or ``f1_macro``.
         eval_every: Validate at every so-many-th epoch, and at the last.
         class_weights: ``balanced``, or one weight for each class (or task's positives).
+        direction: Edges as ``stored``, made ``undirected``, or ``auto``: for each split as
+            :func:`graphlab.diagnose_direction` says from its training labels; every run
+            notes which. Full batches only.
         baselines: ``mlp`` adds an MLP on the features; the majority class is always there.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...
         memory: Bytes that exact inference may add, such as ``"2GiB"``; None: half of what
@@ -114,6 +118,7 @@ def fit(
     calling.require_factory("node.fit", model)
     seeds = calling.require_seeds("node.fit", seeds)
     outputs = _require_sound(d, settings, eval_loader)
+    ways = _Directions(d, settings, loader)
     where = torch.device(device)
     config: dict[str, Any] = {
         "schema": 1,
@@ -135,30 +140,33 @@ def fit(
         **(notes or {}),
     }
     folder = None if run_dir is None else RunFolder(run_dir, config)
-    whole = calling.WholeGraph(d, where)
+    wholes: dict[str, calling.WholeGraph] = {}
     outcomes: list[dict[str, Any]] = []
     weights = {}
     try:
         with interrupt.listen() as request, own_generators(where):
-            job = Job(
-                d,
-                model,
-                loader,
-                whole,
-                settings,
-                where,
-                callbacks,
-                folder,
-                config,
-                request,
-            )
             for place, seed in enumerate(seeds):
                 finished = None if folder is None else folder.finished(seed)
                 if finished is None:
                     run = place % d.num_runs
+                    way = ways.of(run)
+                    turned = ways.dataset(way)
+                    whole = wholes.setdefault(way, calling.WholeGraph(turned, where))
                     full = whole if loader is None else None
-                    scorer = Scorer(d, run, full, eval_loader, settings, where)
-                    training = Training(job, seed, run, scorer)
+                    scorer = Scorer(turned, run, full, eval_loader, settings, where)
+                    job = Job(
+                        turned,
+                        model,
+                        loader,
+                        whole,
+                        settings,
+                        where,
+                        callbacks,
+                        folder,
+                        config,
+                        request,
+                    )
+                    training = Training(job, seed, run, scorer, ways.notes(run))
                     finished = training.train()
                     weights[seed] = training.best()
                 outcomes.append(finished)
@@ -174,6 +182,53 @@ def fit(
     for callback in callbacks:
         callback.on_done(result)
     return result
+
+
+class _Directions:
+    """Which way the edges of each split's runs are taken."""
+
+    def __init__(
+        self, d: Dataset, settings: FitSettings, loader: source.Loader | None
+    ) -> None:
+        self._d, self._wanted = d, settings.direction
+        self._made: Dataset | None = None
+        self._found: dict[int, Any] = {}
+        if self._wanted != "stored" and loader is not None:
+            need = f"be None with direction={self._wanted!r}"
+            remedy = "give the loader d.to_undirected(), or the edges as stored"
+            check.fail(ValueError, "node.fit", "loader", need, _name(loader), remedy)
+
+    def of(self, run: int) -> str:
+        """``stored`` or ``undirected``."""
+        if self._wanted != "auto":
+            return self._wanted
+        if run not in self._found:
+            from graphlab.models import diagnose_direction
+
+            report = diagnose_direction(self._d, run=run)
+            self._found[run] = report
+            for reason in report.reasons:
+                progress.say(f"direction of split {run}: {report.verdict}: {reason}")
+        directed = self._found[run].direction == "directed"
+        return "stored" if directed else "undirected"
+
+    def dataset(self, way: str) -> Dataset:
+        """The data set that way."""
+        if way == "stored" or self._d.graph.is_undirected():
+            return self._d
+        if self._made is None:
+            self._made = self._d.to_undirected()
+        return self._made
+
+    def notes(self, run: int) -> dict[str, Any]:
+        """What the outcome of a seed says about it."""
+        if self._wanted == "stored":
+            return {}
+        notes: dict[str, Any] = {"direction": self.of(run)}
+        if run in self._found:
+            report = self._found[run]
+            notes |= {"verdict": report.verdict, "reasons": list(report.reasons)}
+        return notes
 
 
 def _require_sound(

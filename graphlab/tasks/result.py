@@ -84,7 +84,11 @@ class Result:
         Raises:
             ValueError: no such seed; weights without a model (see :meth:`load`).
         """
+        seed = self._seed_or_best(seed)
         model = self.model(seed, d).to(device)
+        taken = {int(run["seed"]): run.get("direction") for run in self.runs}
+        if taken.get(seed) == "undirected" and not d.graph.is_undirected():
+            d = d.to_undirected()
         logits = inference.exact(model, d, memory=memory, device=device)
         return labels.probabilities(logits, 2 if self.is_multi_label else 1)
 
@@ -95,9 +99,7 @@ class Result:
             seed: Whose weights.
             d: A data set whose width must be that of the training data.
         """
-        if seed is None:
-            best = max(range(len(self.seeds)), key=lambda i: self.valid.values[i])
-            seed = self.seeds[best]
+        seed = self._seed_or_best(seed)
         check_seed = f"be one of {', '.join(str(s) for s in self.seeds)}"
         if seed not in self.seeds:
             check.fail(ValueError, "Result", "seed", check_seed, seed)
@@ -122,6 +124,12 @@ class Result:
             self._weights[seed] = checkpoint.read(path)[0]
         checkpoint.load_weights(model, self._weights[seed], path)
         return model.eval()
+
+    def _seed_or_best(self, seed: int | None) -> int:
+        if seed is not None:
+            return seed
+        best = max(range(len(self.seeds)), key=lambda i: self.valid.values[i])
+        return self.seeds[best]
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that commands print with ``--json``."""

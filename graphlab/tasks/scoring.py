@@ -92,7 +92,7 @@ class Scorer:
         if self._whole is not None:
             model.eval()
             with torch.no_grad():
-                return self._whole.run(model)[ids.to(self._device)].cpu()
+                return self._whole.run(model, ids.to(self._device)).cpu()
         memory = self._settings.memory
         return inference.exact(model, self._d, ids, memory=memory, device=self._device)
 

@@ -23,6 +23,7 @@ class FitSettings(Strict):
     metric: str = "accuracy"
     eval_every: int = Field(default=1, ge=1)
     class_weights: ClassWeights = None
+    direction: Literal["stored", "undirected", "auto"] = "stored"
     baselines: tuple[Literal["mlp"], ...] = ()
     device: str = "cpu"
     memory: int | str | None = None

@@ -29,6 +29,9 @@ class Source(Protocol):
     def outputs(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         """Logits and labels of a batch's training nodes."""
 
+    def views(self, model: nn.Module, batch: Any) -> tuple[list[Tensor], Any, Tensor]:
+        """Logits of several views, which of their rows are training nodes, their labels."""
+
     def state(self) -> Any:
         """Where the loader stands; plain values."""
 
@@ -59,7 +62,11 @@ class FullBatch:
 
     def outputs(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         """Logits and labels of the training nodes."""
-        return self._whole.run(model)[self._ids], self._y
+        return self._whole.run(model, self._ids), self._y
+
+    def views(self, model: nn.Module, batch: Any) -> tuple[list[Tensor], Any, Tensor]:
+        """Views of all nodes; consistency needs no labels."""
+        return self._whole.views(model), self._ids, self._y
 
     def state(self) -> Any:
         """Nothing to remember."""
@@ -117,6 +124,11 @@ class Batches:
     def outputs(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         """Logits and labels of the batch's seeds."""
         return calling.batch_pass(model, batch), batch.y[: batch.batch_size]
+
+    def views(self, model: nn.Module, batch: Any) -> tuple[list[Tensor], Any, Tensor]:
+        """Views of the batch's seeds."""
+        found = calling.batch_views(model, batch)
+        return found, slice(None), batch.y[: batch.batch_size]
 
     def state(self) -> Any:
         """Where the loader stands, if it can tell."""

@@ -12,11 +12,17 @@ from graphlab.tasks.calling import Factory
 from graphlab.tasks.schema import ConfigError, nearest
 
 ALIASES = {
+    "adpa": "graphlab.models:ADPA",
+    "dirgnn": "graphlab.models:DirGNN",
     "gat": "graphlab.models:GAT",
     "gcn": "graphlab.models:GCN",
     "gcnii": "graphlab.models:GCNII",
+    "grand": "graphlab.models:GRAND",
+    "magnet": "graphlab.models:MagNet",
     "mlp": "graphlab.models:MLP",
     "sage": "graphlab.models:SAGE",
+    "sgc": "graphlab.models:SGC",
+    "sign": "graphlab.models:SIGN",
 }
 
 

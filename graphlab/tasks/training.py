@@ -84,14 +84,23 @@ class Training:
         seed: The seed.
         run: Split run.
         scorer: Evaluates validation and test nodes.
+        notes: More values for the outcome.
     """
 
     _function = "node.fit"
 
-    def __init__(self, job: Job, seed: int, run: int, scorer: Any) -> None:
+    def __init__(
+        self,
+        job: Job,
+        seed: int,
+        run: int,
+        scorer: Any,
+        notes: dict[str, Any] | None = None,
+    ) -> None:
         self._job = job
         self._seed = seed
         self._scorer = scorer
+        self._notes = notes or {}
         self._settings = job.settings
         _reseed(job.device, rng.key(seed, _WEIGHTS))
         self.model = self._make_model().to(job.device)
@@ -128,8 +137,17 @@ class Training:
 
     def _loss(self, batch: Any) -> tuple[Tensor, int]:
         """Mean loss of a batch and the number of its rows."""
+        if getattr(self.model, "num_views", 1) > 1:
+            return self._loss_of_views(batch)
         logits, y = self._source.outputs(self.model, batch)
         return labels.loss(logits, y, self._weights), len(y)
+
+    def _loss_of_views(self, batch: Any) -> tuple[Tensor, int]:
+        """Mean loss over several stochastic views, and what pulls them together."""
+        views, rows, y = self._source.views(self.model, batch)
+        losses = [labels.loss(view[rows], y, self._weights) for view in views]
+        mean = torch.stack(losses).mean()
+        return mean + self.model.consistency(views), len(y)  # type: ignore[operator]
 
     @property
     def num_parameters(self) -> int:
@@ -255,6 +273,7 @@ class Training:
             "commits": at.commits,
             "loader": at.loader,
             "baselines": self._baselines(),
+            **self._notes,
         }
         if job.folder is not None:
             job.folder.log(

@@ -1,0 +1,363 @@
+"""ADPA and its controls on ten graphs: fixed splits, one tuning budget, every direction.
+
+Every case is (data set, model, direction). Its settings are those of best validation score
+among ``--trials`` drawn by ``graphlab tune`` on split 0, the same number for every model;
+then each seed s trains on split s and reads the test set once. ``auto`` is no run of its own:
+for each split it takes the directed or the undirected run, as ``gl.diagnose_direction`` says
+from that split's training labels. Ridge rows are the diagnosis' probe in closed form.
+
+Settings, trials and finished seeds are in the record, so a stopped run, here or in another
+checkout, goes on with what is missing.
+
+    python -m benchmarks.models.adpa                              all that is missing
+    python -m benchmarks.models.adpa --only texas                 cases whose name holds this
+    python -m benchmarks.models.adpa --quick                      smoke test, not recorded
+    python -m benchmarks.models.adpa --show                       the table so far
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import harness
+from graphlab import datasets, progress
+from graphlab.datasets import Dataset
+from graphlab.evaluate import Difference, metric
+from graphlab.graph.directed import PATTERNS, DirectedOperators
+from graphlab.models import diagnose_direction, ridge
+from graphlab.models.sparse import features, normalised
+from graphlab.tasks import node, target
+from graphlab.tasks.tune import tune
+
+NAME = "adpa"
+SEEDS = 10
+# Small first, so that whole data sets are done early.
+DATA = (
+    "texas",
+    "wisconsin",
+    "cornell_fixed",
+    "chameleon_filtered_directed",
+    "cora_ml",
+    "citeseer_directed",
+    "squirrel_filtered_directed",
+    "minesweeper",
+    "chameleon",
+    "squirrel",
+)
+DIRECTED = {
+    name for name in DATA if name not in ("texas", "wisconsin", "cornell_fixed")
+}
+DIRECTED -= {"minesweeper"}
+MODELS = ("adpa", "mlp", "gcn", "sgc", "sign", "dirgnn", "gcnii")
+FIT = {"epochs": 150, "patience": 30}
+EVERY: dict[str, Any] = {
+    "fit.lr": [0.003, 0.01, 0.03],
+    "fit.weight_decay": [0.0, 5e-4, 5e-3],
+    "model.dropout": [0.2, 0.5, 0.7],
+    "model.normalise_rows": [True, False],
+}
+SPACE: dict[str, dict[str, Any]] = {
+    "adpa": {
+        "model.hops": [1, 2, 3],
+        "model.r": [0.0, 0.5],
+        "model.hop_attention": ["original", "gate"],
+        "model.pattern_attention": ["original", "gate", "jk"],
+    },
+    "mlp": {"model.hidden_channels": [64, 128]},
+    "gcn": {"model.hidden_channels": [64, 128], "model.num_layers": [2, 3]},
+    "sgc": {"model.hops": [1, 2, 3]},
+    "sign": {"model.hops": [1, 2, 3]},
+    "dirgnn": {
+        "model.num_layers": [1, 2, 3],
+        "model.conv": ["gcn", "sage"],
+        "model.jumping": [None, "max", "cat"],
+    },
+    "gcnii": {"model.num_layers": [4, 8], "model.theta": [0.5, 1.5]},
+}
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """(data, model, direction), in the order of running."""
+    out = []
+    for data in DATA:
+        for model in MODELS:
+            ways = ["undirected"]
+            if data in DIRECTED and model != "mlp":
+                ways = ["directed", "undirected"]
+            out += [(data, model, way) for way in ways]
+    return out
+
+
+def read(data: str, way: str) -> Dataset:
+    """The data set in one direction, with ten splits."""
+    d = datasets.load(data, undirected=True if way == "undirected" else None)
+    if not d.splits:
+        d = datasets.split_per_class(d, per_class=20, num_val=500, runs=SEEDS, seed=0)
+    return d
+
+
+def recipe(data: str, model: str, way: str) -> dict[str, Any]:
+    """What is tuned."""
+    split = None
+    if not datasets.load(data).splits:
+        split = {"kind": "per_class", "runs": SEEDS}
+    undirected = True if way == "undirected" else None
+    scored = {"metric": "roc_auc"} if data == "minesweeper" else {}
+    return {
+        "data": {"name": data, "undirected": undirected, "split": split},
+        "model": {"target": model},
+        "fit": {**FIT, **scored, "seeds": [0]},
+    }
+
+
+def settle(
+    data: str, model: str, way: str, trials: int, folder: Path
+) -> dict[str, Any]:
+    """Settings of best validation score, and how many were tried."""
+    storage = folder / f"{data}-{model}-{way}.journal"
+    found = tune(
+        recipe(data, model, way), EVERY | SPACE[model], trials=trials, storage=storage
+    )
+    return {
+        "trials": len(found.trials),
+        "valid": found.best.valid,
+        "chosen": found.best.settings,
+        "seconds": sum(t.seconds for t in found.trials),
+    }
+
+
+def train(d: Dataset, data: str, model: str, tuned: dict[str, Any], seed: int) -> Any:
+    """Train one seed on its own split."""
+    splits = {name: d.mask(name, seed) for name in ("train", "val", "test")}
+    of = {"fit": {**FIT}, "model": {}}
+    for key, value in tuned["chosen"].items():
+        part, _, name = key.partition(".")
+        of[part][name] = value
+    if data == "minesweeper":
+        of["fit"]["metric"] = "roc_auc"
+    factory = target.factory(model, of["model"])
+    return node.fit(d.with_splits(splits), factory, seeds=[seed], **of["fit"])
+
+
+def kept(seed: int, result: Any) -> dict[str, Any]:
+    run = result.runs[0]
+    names = ("test", "valid", "best_epoch", "epochs", "seconds")
+    return {
+        "seed": seed,
+        **{name: run[name] for name in names},
+        "stamp": result.stamp.to_json(),
+        "commit": harness.machine()["commit"],
+    }
+
+
+def run_case(
+    case: tuple[str, str, str], trials: int, seeds: Sequence[int], folder: Path
+) -> None:
+    """Do what is missing of a case, and keep every seed as it ends."""
+    records = {r["case"]: r for r in harness.load(NAME)}
+    name = "/".join(case)
+    record = records.get(name)
+    done = [] if record is None else [r["seed"] for r in record["runs"]]
+    if all(seed in done for seed in seeds):
+        return
+    data, model, way = case
+    if record is None:
+        tuned = settle(data, model, way, trials, folder)
+        record = {"case": name, "tuned": tuned, "runs": []}
+    d = read(data, way)
+    for seed in seeds:
+        if seed in done:
+            continue
+        result = train(d, data, model, record["tuned"], seed)
+        record["runs"] = sorted(
+            [*record["runs"], kept(seed, result)], key=lambda r: r["seed"]
+        )
+        record["machine"] = harness.machine()
+        keep(record)
+    progress.say(f"{name}: {_mean(record)}")
+
+
+def keep(record: dict[str, Any]) -> None:
+    records = {r["case"]: r for r in harness.load(NAME)}
+    records[record["case"]] = record
+    order = ["/".join(c) for c in cases()]
+    order += sorted(set(records) - set(order))
+    harness.save(NAME, [records[c] for c in order if c in records])
+
+
+def run_probes(data: str, seeds: Sequence[int]) -> None:
+    """The ridge rows and the verdicts of a data set; all seeds at once."""
+    records = {r["case"]: r for r in harness.load(NAME)}
+    ways = ("directed", "undirected") if data in DIRECTED else ("undirected",)
+    wanted = ["features", *ways]
+    if all(f"{data}/ridge/{way}" in records for way in wanted):
+        return
+    for way in wanted:
+        d = read(data, "undirected" if way == "features" else way)
+        runs = []
+        columns = _columns(d, way)
+        for seed in seeds:
+            valid, test = _ridge(d, columns, seed, data == "minesweeper")
+            runs.append({"seed": seed, "valid": valid, "test": test})
+        keep(
+            {"case": f"{data}/ridge/{way}", "runs": runs, "machine": harness.machine()}
+        )
+    d = read(data, ways[0]) if data in DIRECTED else _stored(data)
+    verdicts = []
+    for seed in seeds:
+        found = diagnose_direction(d, run=seed)
+        verdicts.append(
+            {
+                "seed": seed,
+                "verdict": found.verdict,
+                "direction": found.direction,
+                "reasons": list(found.reasons),
+                "amud_score": found.amud_score,
+            }
+        )
+    keep({"case": f"{data}/verdict", "runs": verdicts, "machine": harness.machine()})
+
+
+def _stored(data: str) -> Dataset:
+    """As the file has it: undirected edges once."""
+    return datasets.load(data, undirected=False)
+
+
+def _columns(d: Dataset, way: str) -> torch.Tensor:
+    """Rows of length one in each block. [N, columns]."""
+    given: Any = normalised(features(d.x))
+    x = given if isinstance(given, torch.Tensor) else given.to_dense()
+    blocks = [x]
+    if way != "features":
+        patterns = PATTERNS if way == "directed" else ("A", "AA")
+        operators = DirectedOperators(d.graph, patterns, r=0.0, self_loops="none")
+        blocks += operators.step(x)
+    return torch.cat([torch.nn.functional.normalize(b, dim=1) for b in blocks], 1)
+
+
+def _ridge(d: Dataset, z: torch.Tensor, seed: int, auc: bool) -> tuple[float, float]:
+    train, val, test = (d.ids(name, seed) for name in ("train", "val", "test"))
+    assert d.y is not None
+    aim = ridge.one_hot(d.y[train], d.num_classes)
+    nodes = torch.cat([val, test])
+    if z.shape[1] < len(train):
+        found = ridge.fit_predict_columns(z[train], aim, z[nodes])
+    else:
+        held = torch.cat([train, nodes])
+        gram = z[held] @ z[train].t()
+        square = torch.cat([gram, torch.zeros(len(held), len(nodes))], 1)
+        places = torch.arange(len(held))
+        first = len(train)
+        found = ridge.fit_predict(square, places[:first], aim, places[first:])
+    score = metric("roc_auc" if auc else "accuracy")
+    pairs = []
+    for predicted in found:
+        parts = predicted.split([len(val), len(test)])
+        ids = (val, test)
+        pairs.append([score(d.y[i], p) for i, p in zip(ids, parts, strict=True)])
+    best = max(range(len(pairs)), key=lambda i: (pairs[i][0], i))
+    return pairs[best][0], pairs[best][1]
+
+
+def _mean(record: dict[str, Any]) -> str:
+    values = [100 * r["test"] for r in record["runs"]]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread} ({len(values)} seeds)"
+
+
+def rows(data: str) -> dict[str, dict[int, float]]:
+    """Model and direction -> seed -> test score, ``auto`` made from verdicts."""
+    records = {r["case"]: r for r in harness.load(NAME)}
+    found: dict[str, dict[int, float]] = {}
+    for name, record in records.items():
+        if name.startswith(f"{data}/") and not name.endswith("verdict"):
+            row = name.partition("/")[2]
+            found[row] = {r["seed"]: r["test"] for r in record["runs"]}
+    verdict = records.get(f"{data}/verdict")
+    if verdict is not None and data in DIRECTED:
+        chosen = {r["seed"]: r["direction"] for r in verdict["runs"]}
+        for model in (*MODELS, "ridge"):
+            pair = {
+                w: found.get(f"{model}/{w}", {}) for w in ("directed", "undirected")
+            }
+            if all(pair.values()):
+                common = set(pair["directed"]) & set(pair["undirected"]) & set(chosen)
+                found[f"{model}/auto"] = {s: pair[chosen[s]][s] for s in sorted(common)}
+    return found
+
+
+def show() -> None:
+    """Print every row with its mean, deviation and paired difference to ADPA's best way."""
+    for data in DATA:
+        found = rows(data)
+        if not found:
+            continue
+        print(data)
+        valid = {
+            r["case"].partition("/")[2]: r.get("tuned", {}).get("valid") or -1.0
+            for r in harness.load(NAME)
+            if r["case"].startswith(f"{data}/adpa/")
+        }
+        ours = max(valid, key=lambda row: valid[row]) if valid else None
+        for row, scores in found.items():
+            line = (
+                f"  {row:24} {_mean({'runs': [{'test': v} for v in scores.values()]})}"
+            )
+            if ours is not None and row != ours:
+                common = sorted(set(scores) & set(found[ours]))
+                if len(common) > 1:
+                    values = tuple(found[ours][s] - scores[s] for s in common)
+                    difference = Difference(values)
+                    low, high = difference.interval()
+                    line += (
+                        f"   {ours} is {100 * difference.mean:+.2f} "
+                        f"[{100 * low:+.2f}, {100 * high:+.2f}]"
+                    )
+            print(line)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="cases whose name holds this text")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="%(default)s")
+    parser.add_argument("--trials", type=int, default=6, help="%(default)s")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--show", action="store_true", help="print the table only")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    harness.pin(chosen.threads)
+    if chosen.quick:
+        quick()
+        return
+    folder = harness.ROOT / "runs" / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = range(chosen.seeds)
+    for data in () if chosen.show else DATA:
+        for case in cases():
+            if case[0] == data and chosen.only in "/".join(case):
+                run_case(case, chosen.trials, seeds, folder)
+        if chosen.only in f"{data}/ridge":
+            run_probes(data, seeds)
+    show()
+
+
+def quick() -> None:
+    """Every model for three epochs on the smallest graph; nothing is recorded."""
+    FIT.update(epochs=3, patience=3)
+    with tempfile.TemporaryDirectory() as folder:
+        for model in MODELS:
+            tuned = settle("texas", model, "undirected", 1, Path(folder))
+            d = read("texas", "undirected")
+            print(model, train(d, "texas", model, tuned, 0).test)
+    print("ridge", _ridge(d, _columns(d, "undirected"), 0, False))
+
+
+if __name__ == "__main__":
+    main()

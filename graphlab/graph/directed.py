@@ -1,0 +1,356 @@
+"""Directed operators: products of a graph's adjacency and its transpose, never built."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from graphlab import check, ops
+from graphlab.graph.adjacency import owners, sort_pairs
+from graphlab.graph.graph import Graph
+
+PATTERNS = ("A", "T", "AA", "AT", "TA", "TT")
+"""The patterns of order one and two, in the order of ADPA's release."""
+
+# Columns of one stacked block: 3 patterns of 64 columns keep a row of every neighbour in
+# few cache lines; wider blocks gain nothing and take memory.
+_COLUMNS = 64
+_HALVES = {"A": 0, "T": 1}
+
+
+class Cost(NamedTuple):
+    """What one step of all operators costs.
+
+    Attributes:
+        multiply_adds: For each column, as they are applied here: edges times products.
+        entries_if_built: Upper bound of the entries of the operators of order two and more,
+            were they built: paths counted with their multiplicity.
+    """
+
+    multiply_adds: int
+    entries_if_built: int
+
+
+def patterns_of_order(order: int) -> tuple[str, ...]:
+    """All patterns up to an order: words over ``A`` and ``T``.
+
+    Example:
+        >>> patterns_of_order(2)
+        ('A', 'T', 'AA', 'AT', 'TA', 'TT')
+    """
+    check.positive("patterns_of_order", "order", order)
+    return tuple(
+        "".join(letters)
+        for k in range(1, order + 1)
+        for letters in itertools.product("AT", repeat=k)
+    )
+
+
+class DirectedOperators:
+    r"""Normalised products of :math:`A` and :math:`A^\top`, applied without being built.
+
+    :math:`\hat{P} = D_r^{r-1} P D_c^{-r}` with :math:`P` a pattern such as ``AT`` =
+    :math:`A A^\top` (rows: nodes; :math:`A_{ij} = 1` for an edge from i to j, so ``A`` sums
+    over a node's targets), :math:`D_r` the row sums of :math:`P`, :math:`D_c` its column
+    sums. A node with no path keeps zeros.
+
+    Args:
+        graph: The graph; parallel edges count once, self loops and weights do not count.
+        patterns: Words over ``A`` and ``T`` of any length.
+        r: Exponent: 0 averages over paths, 1 scales columns only, 0.5 is between.
+        self_loops: ``first`` adds the identity to patterns of order one, ``all`` to every
+            pattern, ``none`` to none.
+        degree: ``in_out`` as above; ``row`` scales columns by row sums too, as ADPA's
+            release does: a node without row sum is then heard by nobody.
+        drop_diagonal: Take paths from a node to itself out of patterns of order two.
+
+    Raises:
+        ValueError: unknown patterns or options; ``drop_diagonal`` with order above two.
+
+    Cost:
+        :meth:`step`: ``2 * order`` sparse products, in which the columns of all patterns
+        stand side by side; memory of the stacked columns, blocks of 64 a pattern. Two
+        adjacencies are held: 2 * edges indices.
+
+    Source:
+        Sun et al., "Breaking the Entanglement of Homophily and Heterophily", ICDE 2024
+        (ADPA's operators). Its release builds the products; these give the same numbers.
+
+    Example:
+        >>> ops = DirectedOperators(Graph(torch.tensor([[0, 1], [2, 2]])), ["AT"], r=0.0)
+        >>> ops.step(torch.eye(3))[0]
+        tensor([[0.5000, 0.5000, 0.0000],
+                [0.5000, 0.5000, 0.0000],
+                [0.0000, 0.0000, 0.0000]])
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        patterns: Sequence[str] = PATTERNS,
+        *,
+        r: float = 0.5,
+        self_loops: str = "first",
+        degree: str = "in_out",
+        drop_diagonal: bool = False,
+    ) -> None:
+        name = "DirectedOperators"
+        self.patterns = require_patterns(name, patterns)
+        check.one_of(name, "self_loops", self_loops, ("first", "all", "none"))
+        check.one_of(name, "degree", degree, ("in_out", "row"))
+        if not 0 <= r <= 1:
+            check.fail(ValueError, name, "r", "be in [0, 1]", r)
+        if drop_diagonal and max(map(len, self.patterns)) > 2:
+            need = "be used with patterns of order one and two only"
+            check.fail(ValueError, name, "drop_diagonal", need, list(self.patterns))
+        self.num_nodes = graph.num_nodes
+        self._halves = both_directions(graph)
+        loops = {"first": (1,), "all": range(1, 99), "none": ()}[self_loops]
+        self._loops = torch.tensor([float(len(p) in loops) for p in self.patterns])
+        self._diagonal = [
+            self._paths_to_self(p) if drop_diagonal and len(p) == 2 else None
+            for p in self.patterns
+        ]
+        row, column = self._sums(), self._sums(transposed=True)
+        right = column if degree == "in_out" else row
+        self._left = [_power(d, r - 1.0) for d in row]
+        self._right = [_power(d, -r) for d in right]
+
+    @property
+    def num_edges(self) -> int:
+        """Edges that count: distinct ones between two nodes."""
+        return len(self._halves[0][1])
+
+    def step(
+        self, x: Tensor | Sequence[Tensor], out: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
+        """Apply every operator once.
+
+        Args:
+            x: [N, F], the same for all; or one for each pattern.
+            out: Where to write, one [N, F] for each pattern; rows may be parts of wider ones.
+
+        Returns:
+            One [N, F] for each pattern; differentiable in x where ``out`` is not given.
+        """
+        given = [x] * len(self.patterns) if isinstance(x, Tensor) else list(x)
+        name = "DirectedOperators.step"
+        if len(given) != len(self.patterns):
+            need = f"be one matrix, or one for each of {len(self.patterns)} patterns"
+            check.fail(ValueError, name, "x", need, len(given))
+        for matrix in given:
+            check.tensor(name, "x", matrix, dtypes=check.FLOAT_DTYPES, ndim=2)
+            if matrix.shape[0] != self.num_nodes:
+                need = f"have {self.num_nodes:,} rows"
+                check.fail(ValueError, name, "x", need, matrix.shape[0])
+        if (
+            out is None
+            and torch.is_grad_enabled()
+            and any(m.requires_grad for m in given)
+        ):
+            return self._block(given)
+        if out is None:
+            out = [torch.empty_like(matrix) for matrix in given]
+        for start in range(0, given[0].shape[1], _COLUMNS):
+            part = slice(start, start + _COLUMNS)
+            made = self._block([m[:, part] for m in given])
+            for place, matrix in zip(out, made, strict=True):
+                place[:, part] = matrix
+        return list(out)
+
+    def walk(
+        self, x: Tensor | Sequence[Tensor], hops: int, *, decay: str = "none"
+    ) -> list[list[Tensor]]:
+        """The hops 1 .. K, each one matrix a pattern; differentiable; see :meth:`propagate`."""
+        check.one_of("DirectedOperators", "decay", decay, ("none", "reference"))
+        at: Tensor | Sequence[Tensor] = x
+        found = []
+        for hop in range(1, hops + 1):
+            c = _damping(hop) if decay == "reference" else 1.0
+            if c != 1.0:
+                at = at * c if isinstance(at, Tensor) else [m * c for m in at]
+            found.append(self.step(at))
+            at = found[-1]
+        return found
+
+    def propagate(self, x: Tensor, hops: int, *, decay: str = "none") -> Tensor:
+        r"""The rows that decoupled models train on: :math:`X` and :math:`\hat{P}^l X`.
+
+        Args:
+            x: [N, F].
+            hops: K.
+            decay: ``none``, or ``reference``: before step l multiply by
+                ``ln(1/l) + 1 + 1e-6``, as ADPA's release does (negative from l = 3).
+
+        Returns:
+            [N, 1 + patterns * K, F]: x, then the hops 1 .. K of each pattern in turn.
+        """
+        check.positive("DirectedOperators.propagate", "hops", hops)
+        slots = 1 + len(self.patterns) * hops
+        rows = x.new_empty(self.num_nodes, slots, x.shape[1])
+        rows[:, 0] = x
+        self.propagate_into(rows, hops, decay=decay)
+        return rows
+
+    def propagate_into(self, rows: Tensor, hops: int, *, decay: str = "none") -> None:
+        """As :meth:`propagate`, into ``rows`` [N, slots, F], whose slot 0 holds x."""
+        check.one_of("DirectedOperators", "decay", decay, ("none", "reference"))
+        at: Tensor | Sequence[Tensor] = rows[:, 0]
+        for hop in range(1, hops + 1):
+            places = [
+                rows[:, 1 + p * hops + hop - 1] for p in range(len(self.patterns))
+            ]
+            c = _damping(hop) if decay == "reference" else 1.0
+            if c != 1.0:
+                at = at * c if isinstance(at, Tensor) else [m * c for m in at]
+            at = self.step(at, places)
+
+    def cost(self) -> Cost:
+        """What a step costs here, and what the operators would take if they were built."""
+        products = sum(map(len, self.patterns))
+        built = 0
+        for pattern in self.patterns:
+            if len(pattern) > 1:
+                ones = torch.ones(self.num_nodes, 1, dtype=torch.float64)
+                built += int(self._paths(pattern, ones).sum())
+        return Cost(products * self.num_edges, built)
+
+    def __repr__(self) -> str:
+        return (
+            f"DirectedOperators({', '.join(self.patterns)}; {self.num_nodes:,} nodes, "
+            f"{self.num_edges:,} edges)"
+        )
+
+    def _block(self, x: list[Tensor]) -> list[Tensor]:
+        """One step on few columns: letters from the right, one product a letter and level."""
+        dtype, width = x[0].dtype, x[0].shape[1]
+        at = [m * d.to(dtype) for m, d in zip(x, self._right, strict=True)]
+        alone = list(at)
+        for level in range(max(map(len, self.patterns))):
+            for letter, half in _HALVES.items():
+                chosen = [
+                    p
+                    for p, word in enumerate(self.patterns)
+                    if level < len(word) and word[-1 - level] == letter
+                ]
+                if not chosen:
+                    continue
+                stacked = torch.cat([at[p] for p in chosen], dim=1)
+                product = _Product.apply(  # type: ignore[no-untyped-call]
+                    stacked, *self._halves[half], *self._halves[1 - half]
+                )
+                parts = product.split(width, dim=1)
+                for p, part in zip(chosen, parts, strict=True):
+                    at[p] = part
+        out = []
+        for p, total in enumerate(at):
+            diagonal = self._diagonal[p]
+            if diagonal is not None:
+                total = total - diagonal.to(dtype) * alone[p]
+            if self._loops[p]:
+                total = total + alone[p]
+            out.append(total * self._left[p].to(dtype))
+        return out
+
+    def _paths(self, word: str, x: Tensor) -> Tensor:
+        for letter in reversed(word):
+            x = ops.spmm(*self._halves[_HALVES[letter]], x)
+        return x
+
+    def _sums(self, transposed: bool = False) -> list[Tensor]:
+        """Row sums [N, 1] of each pattern (column sums: of its transpose), float64."""
+        ones = torch.ones(self.num_nodes, 1, dtype=torch.float64)
+        flip = str.maketrans("AT", "TA")
+        sums = []
+        for p, word in enumerate(self.patterns):
+            word = word[::-1].translate(flip) if transposed else word
+            total = self._paths(word, ones) + float(self._loops[p])
+            diagonal = self._diagonal[p]
+            sums.append(total if diagonal is None else total - diagonal)
+        return sums
+
+    def _paths_to_self(self, word: str) -> Tensor:
+        """Diagonal of a pattern of order two. [N, 1], float64."""
+        if word in ("AT", "TA"):
+            ptr, _ = self._halves[_HALVES[word[0]]]
+            return ptr.diff().double()[:, None]
+        return reciprocated(*self._halves, self.num_nodes)[:, None]
+
+
+class _Product(torch.autograd.Function):
+    """Sparse product whose gradient is the product with the transpose, at hand already."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, ptr: Tensor, idx: Tensor, t_ptr: Tensor, t_idx: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(t_ptr, t_idx)
+        return ops.spmm(ptr, idx, x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        t_ptr, t_idx = ctx.saved_tensors
+        return ops.spmm(t_ptr, t_idx, grads[0].contiguous()), None, None, None, None
+
+
+def _damping(hop: int) -> float:
+    """ADPA's release multiplies by this before hop ``hop``; negative from the third on."""
+    return math.log(1.0 / hop) + 1 + 1e-6
+
+
+def require_patterns(function: str, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Require words over A and T, at least one, each once."""
+    words = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    sound = all(isinstance(w, str) and w and set(w) <= {"A", "T"} for w in words)
+    if not words or not sound or len(set(words)) != len(words):
+        need = "be different words over A and T, such as 'A', 'AT'"
+        check.fail(ValueError, function, "patterns", need, list(words))
+    return words
+
+
+Half = tuple[Tensor, Tensor]
+
+
+_KEPT: weakref.WeakKeyDictionary[Graph, tuple[Half, Half]]
+_KEPT = weakref.WeakKeyDictionary()
+
+
+def both_directions(graph: Graph) -> tuple[Half, Half]:
+    """Distinct edges between two nodes, by source and by target: (ptr, idx) each; kept."""
+    if graph not in _KEPT:
+        csr = graph.csr()
+        n = graph.num_nodes
+        ptr, idx, _ = sort_pairs(owners(csr.ptr, csr.idx.dtype), csr.idx, n)
+        owner = owners(ptr, idx.dtype)
+        keep = owner != idx
+        keep[1:] &= (owner[1:] != owner[:-1]) | (idx[1:] != idx[:-1])
+        owner, idx = owner[keep], idx[keep]
+        ptr = torch.zeros(n + 1, dtype=torch.int64)
+        ptr[1:] = torch.bincount(owner, minlength=n).cumsum(0)
+        t_ptr, t_idx, _ = ops.csr_transpose(ptr, idx, n)
+        _KEPT[graph] = ((ptr, idx), (t_ptr, t_idx))
+    return _KEPT[graph]
+
+
+def reciprocated(by_source: Half, by_target: Half, num_nodes: int) -> Tensor:
+    """Neighbours of each node that are both its source and its target. [N], float64."""
+    keys = []
+    for ptr, idx in (by_source, by_target):
+        keys.append(owners(ptr) * num_nodes + idx)
+    # Both lists ascend: rows in order, and neighbours inside a row.
+    if len(keys[0]) == 0:
+        return torch.zeros(num_nodes, dtype=torch.float64)
+    place = torch.searchsorted(keys[1], keys[0]).clamp(max=len(keys[1]) - 1)
+    found = keys[1][place] == keys[0]
+    return torch.bincount(keys[0][found] // num_nodes, minlength=num_nodes).double()
+
+
+def _power(degree: Tensor, exponent: float) -> Tensor:
+    """``degree ** exponent``, 0 where the degree is 0."""
+    return degree.pow(exponent).masked_fill_(degree <= 0, 0.0)

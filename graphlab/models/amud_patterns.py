@@ -1,0 +1,238 @@
+"""How much more often than by chance the ends of a directed pattern are alike.
+
+No product of adjacencies is built: with one-hot labels Y (zero rows where they may not be
+looked at), the same-label paths of AA, AT and TA are <TY, AY>, |TY|^2 and |AY|^2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphlab import ops
+from graphlab.datasets.column import gather
+from graphlab.graph.directed import both_directions, reciprocated
+from graphlab.ops import rng
+
+if TYPE_CHECKING:
+    from graphlab.datasets import Dataset
+
+# The second-order patterns that differ: labels are alike both ways, so AA = TT and A = T.
+NAMES = ("A", "AA", "AT", "TA", "U", "UU")
+# Random directions that features are projected on, and those that estimate |P|^2.
+_WIDTH, _PROBES = 64, 32
+_PERMUTE, _PROJECT, _SQUARE = 71, 72, 73
+
+
+@dataclasses.dataclass(frozen=True)
+class PatternStatistic:
+    """One pattern's statistic; pairs are paths, from a node to itself left out.
+
+    Attributes:
+        pattern: ``A`` (= T), ``AA`` (= TT), ``AT``, ``TA``; ``U`` = A + T and ``UU``.
+        pairs: Paths between two nodes that may be looked at.
+        alike: Share of them with one label; without labels: mean cosine of features.
+        chance: Mean of the same over permutations of the labels.
+        excess: ``alike - chance``.
+        null_low: Lowest excess of the middle 95 % of permutations.
+        null_high: Highest one.
+        p: Two-sided permutation p-value.
+        phi: Correlation of path counts and likeness over all ordered pairs (binary Pearson
+            for ``A`` without parallel edges).
+    """
+
+    pattern: str
+    pairs: float
+    alike: float
+    chance: float
+    excess: float
+    null_low: float | None
+    null_high: float | None
+    p: float | None
+    phi: float | None
+
+
+def pattern_statistics(
+    d: Dataset,
+    ids: Tensor,
+    y: Tensor | None,
+    permutations: int,
+    seed: int,
+    memory: int,
+) -> tuple[PatternStatistic, ...]:
+    """Statistics of :data:`NAMES` over the nodes ``ids``.
+
+    Args:
+        d: The data set.
+        ids: [n], nodes that may be looked at.
+        y: [n], their class ids; None: features.
+        permutations: Of the likeness, for the null.
+        seed: Of permutations and projections.
+        memory: Bytes that stacked columns may take.
+    """
+    table = _Table(d, ids)
+    rows = _one_hot(y) if y is not None else _directions(d, seed)[ids]
+    width = rows.shape[1]
+    # Columns of both products and of what they multiply.
+    at_once = max(1, memory // (3 * 4 * d.num_nodes * width))
+    counts = []
+    for first in range(0, permutations + 1, at_once):
+        chosen = range(first, min(first + at_once, permutations + 1))
+        blocks = []
+        for number in chosen:
+            key = rng.key(seed, _PERMUTE, number)
+            order = rng.permutation(key, len(ids))
+            blocks.append(rows if number == 0 else rows[torch.from_numpy(order)])
+        counts.append(table.alike(torch.cat(blocks, 1), width))
+    alike = torch.cat(counts, 1)
+    pairs = table.alike(torch.ones(len(ids), 1), 1)[:, 0]
+    square = table.squares(seed)
+    likeness = _likeness(rows, y)
+    out = []
+    for i, name in enumerate(NAMES):
+        total = float(pairs[i])
+        if total <= 0:
+            continue
+        share = alike[i] / total
+        observed, null = float(share[0]), share[1:]
+        chance = float(null.mean()) if len(null) else likeness[0]
+        excess = observed - chance
+        spread = (null - chance).numpy()
+        low = high = p = None
+        if len(spread):
+            low, high = (float(q) for q in np.quantile(spread, (0.025, 0.975)))
+            beyond = int((np.abs(spread) >= abs(excess) - 1e-12).sum())
+            p = (1 + beyond) / (1 + len(spread))
+        n = len(ids) * (len(ids) - 1)
+        phi = _correlation(n, total, float(square[i]), float(alike[i][0]), likeness)
+        out.append(
+            PatternStatistic(name, total, observed, chance, excess, low, high, p, phi)
+        )
+    return tuple(out)
+
+
+class _Table:
+    """Sums over pairs of nodes for each pattern, by products with a few columns."""
+
+    def __init__(self, d: Dataset, ids: Tensor) -> None:
+        self._halves = both_directions(d.graph)
+        self._ids, self._n = ids, d.num_nodes
+        out, into = (ptr.diff()[ids].float() for ptr, _ in self._halves)
+        mutual = reciprocated(*self._halves, self._n)[ids].float()
+        # Paths of two steps from a node to itself.
+        self._self = {"AA": mutual, "AT": out, "TA": into}
+
+    def _products(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        y = torch.zeros(self._n, rows.shape[1])
+        y[self._ids] = rows
+        forward, backward = (ops.spmm(ptr, idx, y) for ptr, idx in self._halves)
+        return forward, backward
+
+    def alike(self, rows: Tensor, width: int) -> Tensor:
+        """Sum of P_ij <row_i, row_j> for blocks of ``width`` columns. [NAMES, blocks]."""
+        forward, backward = self._products(rows)
+
+        def blocks(x: Tensor) -> Tensor:
+            return x.double().view(-1, width).sum(1)
+
+        first = blocks((rows * forward[self._ids]).sum(0, dtype=torch.float64))
+        own = (rows * rows).view(len(rows), -1, width).sum(2).double()
+        two = {
+            "AA": (backward * forward).sum(0, dtype=torch.float64),
+            "AT": (backward * backward).sum(0, dtype=torch.float64),
+            "TA": (forward * forward).sum(0, dtype=torch.float64),
+        }
+        second = {
+            name: blocks(total) - (self._self[name].double()[:, None] * own).sum(0)
+            for name, total in two.items()
+        }
+        every = 2 * second["AA"] + second["AT"] + second["TA"]
+        return torch.stack(
+            [first, second["AA"], second["AT"], second["TA"], 2 * first, every]
+        )
+
+    def squares(self, seed: int) -> Tensor:
+        """Sum of P_ij^2 over pairs, by random signs; exact for A. [NAMES]."""
+        bits = rng.bits(rng.key(seed, _SQUARE), len(self._ids) * _PROBES)
+        signs = torch.from_numpy((bits >> np.uint64(63)).astype(np.float32) * 2 - 1)
+        g = signs.view(len(self._ids), _PROBES)
+        forward, backward = self._products(g)
+        ones = torch.ones(len(self._ids), 1)
+        edges = float((ones * self._products(ones)[0][self._ids]).sum())
+        twice = {}
+        for name, half, inner in (
+            ("AA", 0, forward),
+            ("AT", 0, backward),
+            ("TA", 1, forward),
+            ("TT", 1, backward),
+        ):
+            ptr, idx = self._halves[half]
+            diagonal = self._self["AA" if name == "TT" else name][:, None]
+            twice[name] = ops.spmm(ptr, idx, inner)[self._ids] - diagonal * g
+        once = (forward + backward)[self._ids]
+
+        def mean_square(x: Tensor) -> float:
+            return float((x.double() ** 2).sum()) / _PROBES
+
+        found = [edges, *(mean_square(twice[n]) for n in ("AA", "AT", "TA"))]
+        both = sum(twice.values(), torch.zeros(1))
+        return torch.tensor([*found, mean_square(once), mean_square(both)])
+
+
+def _likeness(rows: Tensor, y: Tensor | None) -> tuple[float, float]:
+    """Mean and variance of the likeness over ordered pairs of different nodes."""
+    n = len(rows)
+    pairs = max(n * (n - 1), 1)
+    total = rows.double().sum(0)
+    own = (rows.double() ** 2).sum(1)
+    mean = float((total @ total - own.sum()) / pairs)
+    if y is not None:  # zeros and ones
+        return mean, mean * (1 - mean)
+    inner = rows.double().t() @ rows.double()
+    square = float((inner**2).sum() - (own**2).sum()) / pairs
+    return mean, max(square - mean**2, 0.0)
+
+
+def _correlation(
+    n: int, total: float, square: float, alike: float, likeness: tuple[float, float]
+) -> float | None:
+    if n <= 0:
+        return None
+    mean = total / n
+    variance = square / n - mean**2
+    if variance <= 0 or likeness[1] <= 0:
+        return None
+    return float((alike / n - mean * likeness[0]) / (variance * likeness[1]) ** 0.5)
+
+
+def _one_hot(y: Tensor) -> Tensor:
+    names, place = torch.unique(y, return_inverse=True)
+    return torch.nn.functional.one_hot(place, len(names)).float()
+
+
+def _directions(d: Dataset, seed: int) -> Tensor:
+    """Features of length one, projected on random signs where they are wide. [N, width]."""
+    return projected(d, _WIDTH, rng.key(seed, _PROJECT))
+
+
+def projected(d: Dataset, width: int, key: int, step: int = 16384) -> Tensor:
+    """Features divided by their length, on at most ``width`` random directions. [N, width].
+
+    Inner products keep their expected values.
+    """
+    wide = d.num_features
+    matrix = None
+    if wide > width:
+        bits = rng.bits(key, wide * width)
+        signs = (bits >> np.uint64(63)).astype(np.float32) * 2 - 1
+        matrix = torch.from_numpy(signs).view(wide, width) / width**0.5
+    parts = []
+    for start in range(0, d.num_nodes, step):
+        ids = torch.arange(start, min(start + step, d.num_nodes))
+        x = torch.nn.functional.normalize(gather(d.x, ids).float().flatten(1), dim=1)
+        parts.append(x if matrix is None else x @ matrix)
+    return torch.cat(parts)

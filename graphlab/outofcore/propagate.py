@@ -1,0 +1,195 @@
+"""Directed propagation of features that do not fit in memory, into a store."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphlab import check, progress, sizes
+from graphlab.datasets import Dataset
+from graphlab.datasets.column import gather
+from graphlab.errors import BudgetError
+from graphlab.graph.directed import PATTERNS, DirectedOperators
+from graphlab.outofcore.store import Store
+
+# Rows read and written at once; bounds the buffers of both passes.
+_PIECE_BYTES = 8 * 2**20
+COLUMN = "propagated"
+
+
+class PropagatedColumn:
+    """Rows of all operators and hops, read from the files of the feature blocks.
+
+    Args:
+        files: One for each block: [N, slots, columns], float32.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._blocks = [np.load(file, mmap_mode="r") for file in files]
+        self._slots = self._blocks[0].shape[1]
+        self._width = sum(block.shape[2] for block in self._blocks)
+        self.shape = (len(self._blocks[0]), self._slots * self._width)
+        self.dtype = torch.float32
+        self.nbytes = 0
+
+    def gather(self, ids: Tensor, out: Tensor | None = None) -> Tensor:
+        """Rows [len(ids), slots * F], slot after slot."""
+        if out is None:
+            out = torch.empty(len(ids), self.shape[1])
+        rows = out.view(len(ids), self._slots, self._width)
+        place = 0
+        for block in self._blocks:
+            part = torch.from_numpy(block[ids.numpy()])
+            rows[..., place : place + part.shape[2]] = part
+            place += part.shape[2]
+        return out
+
+
+def propagate(
+    source: Dataset | Store,
+    path: str | Path,
+    *,
+    hops: int = 2,
+    patterns: Sequence[str] = PATTERNS,
+    memory: int | str = "2GiB",
+    dtype: str = "source",
+    decay: str = "none",
+    **options: Any,
+) -> Store:
+    """Propagate features by directed operators, and write all hops as a column of a store.
+
+    Blocks of feature columns go through all operators and hops in memory, one after the
+    other; their results are then put side by side, so that a row of the new column
+    ``propagated`` holds x and the hops 1 .. K of each pattern, and a batch of it is one read.
+    ``ADPA(..., precomputed=True)`` trains on such rows.
+
+    Args:
+        source: A dataset whose features may be on disk; or a store.
+        path: Folder of the store to make: the graph, labels and splits of the source, and
+            the column. Blocks lie in it while it is made.
+        hops: K.
+        patterns: See :class:`~graphlab.graph.DirectedOperators`.
+        memory: Bytes that feature columns may take; the graph's two adjacencies come on top.
+        dtype: How the column is stored: ``source`` (float32), ``float16``, ``bfloat16``,
+            ``int8``.
+        decay: See :meth:`~graphlab.graph.DirectedOperators.propagate`.
+        **options: Of the operators: ``r``, ``self_loops``, ``degree``, ``drop_diagonal``.
+
+    Returns:
+        The new store.
+
+    Raises:
+        BudgetError: ``memory`` does not hold one column of all slots.
+        ValueError: no features.
+
+    Cost:
+        Features are read once and written once, block by block; results are written twice:
+        on disk 2 * N * (1 + patterns * K) * F * 4 bytes while it runs. Numbers are those of
+        :meth:`~graphlab.graph.DirectedOperators.propagate`. A killed call begins anew.
+
+    Example:
+        >>> import tempfile, graphlab as gl
+        >>> d = gl.datasets.generate("rmat", num_nodes=50, num_edges=200, num_features=3)
+        >>> store = propagate(d, tempfile.mkdtemp() + "/rows", hops=1, patterns=["A", "T"])
+        >>> store.columns["propagated"].shape
+        (50, 9)
+    """
+    name = "propagate"
+    d = source.dataset() if isinstance(source, Store) else source
+    if d.x is None or len(d.x.shape) != 2:
+        got = "none" if d.x is None else list(d.x.shape)
+        check.fail(ValueError, name, "source", "have features [N, F]", got)
+    check.positive(name, "hops", hops)
+    limit = sizes.parse(memory)
+    n, wide = d.num_nodes, d.num_features
+    operators = DirectedOperators(d.graph, patterns, **options)
+    slots = 1 + len(operators.patterns) * hops
+    # Beside the slots: scaled, stacked and summed copies of each pattern's columns.
+    each = 4 * n * (slots + 4 * len(operators.patterns))
+    width = min(wide, (limit - 2 * _PIECE_BYTES) // each)
+    if width < 1:
+        least = each + 2 * _PIECE_BYTES
+        raise BudgetError(
+            f"{name}: `memory` must be at least {sizes.show(least)} to hold one column of "
+            f"{slots} slots for {n:,} nodes, got {sizes.show(limit)}"
+        )
+    folder = Path(path) / "blocks"
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, wide, width)
+    widths = [min(width, wide - start) for start in starts]
+    progress.say(
+        f"{name}: {wide} columns in {len(widths)} blocks of {width}, {slots} slots; "
+        f"{sizes.show(8 * n * slots * wide)} on disk while it runs"
+    )
+    try:
+        _spread(d, folder, widths)
+        results = []
+        with progress.track(name, len(widths), "blocks") as bar:
+            for number, width in enumerate(widths):
+                results.append(_block(operators, folder, number, n, width, hops, decay))
+                bar.advance()
+        rows = PropagatedColumn(results)
+        made = d.with_splits(d.splits)
+        made.columns = {COLUMN: rows}
+        made.meta["propagated"] = {
+            "patterns": list(operators.patterns),
+            "hops": hops,
+            "slots": slots,
+            "channels": wide,
+            "decay": decay,
+            **options,
+        }
+        return Store.convert(made, path, dtype=dtype, memory=limit)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _spread(d: Dataset, folder: Path, widths: list[int]) -> None:
+    """Read the features once, and write the columns of each block into a file of its own."""
+    step = max(1, _PIECE_BYTES // (4 * d.num_features))
+    with contextlib.ExitStack() as stack:
+        # Unbuffered: a piece of each block is one write.
+        files = [
+            stack.enter_context(open(_columns(folder, i), "wb", buffering=0))
+            for i in range(len(widths))
+        ]
+        for first in range(0, d.num_nodes, step):
+            ids = torch.arange(first, min(first + step, d.num_nodes))
+            rows = gather(d.x, ids).float()
+            for file, part in zip(files, rows.split(widths, dim=1), strict=True):
+                file.write(part.contiguous().numpy().data)
+
+
+def _block(
+    operators: DirectedOperators,
+    folder: Path,
+    number: int,
+    num_nodes: int,
+    width: int,
+    hops: int,
+    decay: str,
+) -> Path:
+    """Propagate the columns of a block; its file holds [N, slots, width]."""
+    slots = 1 + len(operators.patterns) * hops
+    rows = torch.empty(num_nodes, slots, width)
+    columns = _columns(folder, number)
+    rows[:, 0] = torch.from_file(
+        str(columns), size=num_nodes * width, dtype=torch.float32
+    ).view(num_nodes, width)
+    columns.unlink()
+    operators.propagate_into(rows, hops, decay=decay)
+    path = folder / f"rows-{number}.npy"
+    with open(path, "wb") as file:
+        np.save(file, rows.numpy())
+    return path
+
+
+def _columns(folder: Path, number: int) -> Path:
+    return folder / f"columns-{number}.bin"

@@ -1,0 +1,78 @@
+"""Directed propagation out of core: equal to memory, inside a budget, read by ADPA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import graphlab as gl
+from graphlab.errors import BudgetError
+from graphlab.graph import DirectedOperators
+from graphlab.models import ADPA
+from graphlab.outofcore import Store, propagate
+
+PIECES = 2 * 8 * 2**20
+
+
+@pytest.fixture
+def d() -> gl.Dataset:
+    return gl.datasets.generate("rmat", num_nodes=300, num_edges=2000, num_features=7)
+
+
+@pytest.mark.parametrize("from_store", [False, True])
+def test_blocks_give_the_rows_of_memory(
+    d: gl.Dataset, from_store: bool, tmp_path: Path
+) -> None:
+    source = Store.convert(d, tmp_path / "source") if from_store else d
+    # Room for two columns a block, so four blocks.
+    memory = PIECES + 2 * 4 * 300 * (13 + 24) + 100
+    store = propagate(source, tmp_path / "rows", hops=2, r=0.3, memory=memory)
+    expected = DirectedOperators(d.graph, r=0.3).propagate(d.x, 2)
+    ids = torch.tensor([5, 0, 299])
+    rows = store.columns["propagated"].gather(ids)
+    assert torch.equal(rows.view(3, 13, 7), expected[ids])
+    assert not (tmp_path / "rows" / "blocks").exists()
+    made = store.dataset()
+    assert torch.equal(made.y, d.y)
+    assert made.meta["propagated"]["slots"] == 13
+    store.verify()
+
+
+def test_adpa_trains_on_the_rows(d: gl.Dataset, tmp_path: Path) -> None:
+    store = propagate(d, tmp_path / "rows", hops=1, patterns=["A", "T"])
+    held = store.dataset()
+    held.x = store.columns["propagated"]
+    torch.manual_seed(0)
+    inside = ADPA(7, 10, hops=1, patterns=["A", "T"]).eval()
+    torch.manual_seed(0)
+    outside = ADPA(21, 10, hops=1, patterns=["A", "T"], precomputed=True).eval()
+    batch = next(
+        iter(gl.sample.NeighborLoader(held, [0], batch_size=16, shuffle=False))
+    )
+    nodes = batch.n_id[:16]
+    torch.testing.assert_close(
+        outside(batch.x, batch.edge_index)[:16], inside(d.x, d.graph)[nodes]
+    )
+
+
+def test_half_precision_rows(d: gl.Dataset, tmp_path: Path) -> None:
+    store = propagate(d, tmp_path / "rows", hops=1, dtype="float16")
+    expected = DirectedOperators(d.graph).propagate(d.x, 1).flatten(1)
+    rows = store.columns["propagated"].gather(torch.arange(300))
+    torch.testing.assert_close(rows.float(), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_budget_that_cannot_hold_says_what_would(
+    d: gl.Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(BudgetError, match="`memory` must be at least"):
+        propagate(d, tmp_path / "rows", memory=1000)
+    assert not (tmp_path / "rows").exists()
+
+
+def test_no_features(tmp_path: Path) -> None:
+    d = gl.datasets.generate("rmat", num_nodes=30, num_edges=90)
+    with pytest.raises(ValueError, match="`source` must have features"):
+        propagate(d, tmp_path / "rows")
