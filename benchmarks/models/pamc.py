@@ -34,8 +34,6 @@ SETS = {"acm": "acm", "dblp_cluster": "dblp", "citeseer": "citeseer", "usps": "u
 METHODS: dict[str, dict[str, Any]] = {
     "reference": {"compat": "reference"},
     "ours": {},
-    # What Cora, used to choose, asks for: codes averaged over two hops, negatives of all nodes.
-    "smoothed": {"smooth": 2, "negatives": "meta2", "readout": 0, "epochs": 100},
     # SCGC*: full negatives, with its own settings.
     "scgc": {},
 }

@@ -75,6 +75,11 @@ class Training:
         z = self.codes()
         centres, labels = initial_clusters(z, k, model.seed)
         self.centres = nn.Parameter(centres)
+        self.scale = 1.0
+        if model.scale != "unit":
+            spread = float((z - centres[labels]).square().sum(1).mean())
+            # All codes in their centres: any scale does.
+            self.scale = float(model.scale) * spread or 1.0
         model.initial_labels_ = labels
         model.seconds_["prepare"] = time.perf_counter() - started
         model.history_ = []
@@ -97,7 +102,7 @@ class Training:
                 z, q, record = epoch_of(epoch)
             else:
                 z = self.codes()
-                q, record = student_t(z, self.centres.detach()), {}
+                q, record = student_t(z, self.centres.detach(), self.scale), {}
             own, q = q.argmax(1), self._averaged(q, model.readout)
             over = self._choose(epoch, z, q, own, record)
             model.seconds_["train"] += time.perf_counter() - started
@@ -137,7 +142,7 @@ class Training:
         """One step of all nodes; codes and q of before it."""
         model = self.model
         z, raw = self._forward()
-        q = student_t(z, self.centres)
+        q = student_t(z, self.centres, self.scale)
         positives = prepare(self.influence, z.dtype)
         labels = q.detach().argmax(1)
         parts = self.loss(z, positives, assign=labels, k=self.k, return_parts=True)
@@ -162,7 +167,7 @@ class Training:
         model = self.model
         assert model.batch_size is not None
         z_all = self.codes()
-        q_all = student_t(z_all, self.centres.detach())
+        q_all = student_t(z_all, self.centres.detach(), self.scale)
         frequency = q_all.sum(0)
         memory = z_all.clone()
         adjacency = self.influence.csc()
@@ -173,7 +178,7 @@ class Training:
         sums = torch.zeros(4, dtype=torch.float64)
         for ids in order.split(model.batch_size):
             z = self.net.encode(dense_rows(self.x, ids))
-            q = student_t(z, self.centres)
+            q = student_t(z, self.centres, self.scale)
             near = entries_of(adjacency, ids)
             other = near.neighbour != ids[near.place]
             place = near.place[other]
@@ -239,14 +244,14 @@ def smooth_features(x: Features, graph: Graph, hops: int) -> Tensor:
     return dense
 
 
-def student_t(z: Tensor, centres: Tensor) -> Tensor:
-    r"""Soft assignments :math:`q_{ik} \propto (1 + |z_i - \mu_k|^2)^{-1}`. [N, K].
+def student_t(z: Tensor, centres: Tensor, scale: float = 1.0) -> Tensor:
+    r"""Soft assignments :math:`q_{ik} \propto (1 + |z_i - \mu_k|^2 / s)^{-1}`. [N, K].
 
     Source: van der Maaten and Hinton, JMLR 2008; Xie et al., ICML 2016.
     """
     square = z.square().sum(1, keepdim=True) - 2 * z @ centres.t()
     distance = (square + centres.square().sum(1)).clamp(min=0)
-    q = 1 / (1 + distance)
+    q = 1 / (1 + distance / scale)
     return q / q.sum(1, keepdim=True)
 
 

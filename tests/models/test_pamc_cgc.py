@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -140,8 +142,37 @@ def test_student_t_and_its_target_are_the_equations():
             q[i, k] = 1 / (1 + (z[i] - mu[k]).square().sum())
     q /= q.sum(1, keepdim=True)
     torch.testing.assert_close(student_t(z, mu), q)
+    torch.testing.assert_close(student_t(3 * z, 3 * mu, 9.0), q)
     p = q**2 / q.sum(0)
     torch.testing.assert_close(target(q), p / p.sum(1, keepdim=True))
+
+
+def test_none_means_the_release_with_compat_and_ours_without():
+    ours, release = PamCGC(), PamCGC(compat="reference")
+    assert (ours.negatives, ours.smooth, ours.readout) == ("meta2", 1, 1)
+    assert (ours.scale, ours.epochs) == (0.3, 100)
+    assert (release.negatives, release.smooth, release.readout) == ("meta", 0, 0)
+    assert (release.scale, release.epochs) == ("unit", 200)
+
+
+@pytest.mark.parametrize("scale", [0.3, "unit"])
+def test_the_kernel_follows_the_spread_of_the_codes(planted, scale):
+    net = AutoEncoder(12, (16,), 4)
+    tight = copy.deepcopy(net)
+    with torch.no_grad():
+        for parameter in (tight.encoder[-1].weight, tight.encoder[-1].bias):
+            parameter.mul_(0.01)
+    first = []
+    for start in (net, tight):
+        model = PamCGC(**SMALL | {"scale": scale, "epochs": 1})
+        model.fit(
+            planted.x,
+            planted.graph,
+            3,
+            autoencoder=start,
+            on_epoch_end=lambda epoch, z, q: first.append(q) if epoch == 0 else None,
+        )
+    assert torch.allclose(*first, atol=1e-3) == (scale != "unit")
 
 
 def test_presets_are_those_of_the_release():
@@ -176,6 +207,8 @@ def test_baselines(planted):
         ({"batch_size": 8, "compat": "reference"}, "`batch_size` must be None with"),
         ({"negatives": "al"}, "`negatives` must be one of"),
         ({"readout": -1}, "`readout` must be at least 0"),
+        ({"scale": 0}, "`scale` must be 'unit' or above 0, got 0"),
+        ({"scale": "auto"}, "`scale` must be 'unit' or above 0, got auto"),
     ],
 )
 def test_settings_that_cannot_be(make, message):
