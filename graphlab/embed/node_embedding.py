@@ -15,6 +15,7 @@ from graphlab import check, progress, sizes
 from graphlab.embed import checkpoint, nearest, vectors
 from graphlab.embed import plan as planning
 from graphlab.embed.partition import partition
+from graphlab.embed.scored import Scorer, scorer_of
 from graphlab.embed.settings import Settings, resolve
 from graphlab.embed.tables import Tables
 from graphlab.embed.training import Exchange, Rule, State, Training
@@ -71,7 +72,10 @@ class NodeEmbedding:
             not fit stay on disk and are streamed part by part.
         scratch: Folder for tables on disk; None: a temporary one.
         dtype: ``float32``; on a GPU also ``bfloat16``.
-        scorer: ``dot``.
+        scorer: f(h, t) of a pair, in place of the product: ``dot``, ``distance``
+            (1 - squared distance), or a function of heads and tails [..., dim] that gives
+            [...]. All but ``dot`` are trained by autograd on one
+            thread, some hundred times slower.
         init: Vectors [N, dim] to start from, or another NodeEmbedding (warm start).
         checkpoint: Folder to save to while training. A fit with the same settings and graph
             goes on from there; with one worker to the bit.
@@ -132,7 +136,7 @@ class NodeEmbedding:
         memory: int | str | None = None,
         scratch: str | Path | None = None,
         dtype: str = "float32",
-        scorer: str = "dot",
+        scorer: str | Scorer = "dot",
         init: Tensor | NodeEmbedding | None = None,
         checkpoint: str | Path | None = None,
         checkpoint_seconds: float = 60.0,
@@ -145,7 +149,9 @@ class NodeEmbedding:
         on_cpu = self._device == "cpu"
         dtypes = ("float32",) if on_cpu else ("float32", "bfloat16")
         check.one_of(name, "dtype", dtype, dtypes)
-        check.one_of(name, "scorer", scorer, ("dot",))
+        self._score = scorer_of(name, scorer)
+        if self._score is not None and compat is not None:
+            check.fail(ValueError, name, "scorer", "be 'dot' with `compat`", scorer)
         if not on_cpu and memory is not None:
             need = "be None on a GPU: tables are streamed to the CPU only"
             check.fail(ValueError, name, "memory", need, memory)
@@ -176,6 +182,8 @@ class NodeEmbedding:
         weighted = self._given["weighted"] and g.edge_weight is not None
         by_degree = settings.shape.departure == "degree"
         graph = planning.graph_bytes(g.num_nodes, g.num_edges, weighted, by_degree)
+        second = settings.shape.p != 1 or settings.shape.q != 1
+        prepare = planning.preparation_bytes(g.num_nodes, g.num_edges, weighted, second)
         parts = parts or self._given["partitions"]
         workers = self._workers
         if parts is not None:
@@ -189,6 +197,7 @@ class NodeEmbedding:
             memory=self._memory,
             parts=parts,
             workers=workers,
+            prepare=prepare,
         )
 
     def fit(
@@ -254,6 +263,7 @@ class NodeEmbedding:
                 reference=settings.compat == "reference",
                 samples=settings.budget(g.num_nodes, _edges_once(g)),
                 exponent=settings.negative_distribution,
+                score=self._score,
             )
             training = Training(
                 walker,
@@ -383,7 +393,15 @@ class NodeEmbedding:
             "num_edges": g.num_edges,
             "partitions": self.plan(g).parts,
             "weighted": bool(self._given["weighted"]),
+            "scorer": self._scorer_name,
         }
+
+    @property
+    def _scorer_name(self) -> str:
+        scorer = self._given["scorer"]
+        if isinstance(scorer, str):
+            return scorer
+        return f"{scorer.__module__}.{getattr(scorer, '__qualname__', scorer)}"
 
     def _saver(
         self, tables: Tables, settings: Settings, g: Graph, stop: Callable[[], bool]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from graphlab import progress
+from graphlab.embed import scored
 from graphlab.embed.partition import Partition, rounds
 from graphlab.embed.plan import MemoryPlan
 from graphlab.embed.tables import Tables
@@ -34,7 +35,10 @@ _EPISODE = 50
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """The objective and its schedule; see :func:`graphlab.ops.skipgram_train`."""
+    """The objective and its schedule; see :func:`graphlab.ops.skipgram_train`.
+
+    With ``score``, :func:`graphlab.embed.scored.train` trains instead of the op.
+    """
 
     negatives: int
     weight: float
@@ -45,6 +49,7 @@ class Rule:
     reference: bool
     samples: int
     exponent: float
+    score: scored.Scorer | None = None
 
     def rate_at(self, done: float) -> float:
         """Learning rate after ``done`` pairs: falls linearly, ends at the budget."""
@@ -177,6 +182,22 @@ class Training:
         )
         # Small calls of a small budget too: the rate is that of the pairs done.
         walks = self._take(state.walks, count)
+        if rule.score is not None:
+            tally = self._scored(
+                self._tables.head,
+                self._tables.tail,
+                self._walker.pairs(walks, state.walks),
+                slice(None),
+                (
+                    rule.rate_at(state.pairs),
+                    rule.rate_at(state.pairs + count * per_walk),
+                ),
+                rng.key(self._seed, _STEP),
+                state.pairs,
+            )
+            state.walks += count
+            state.add([tally], tally.pairs)
+            return
         tally = skipgram_train(
             self._tables.head,
             self._tables.tail,
@@ -196,6 +217,36 @@ class Training:
         )
         state.walks += count
         state.add([tally], tally.pairs)
+
+    def _scored(
+        self,
+        head: Tensor,
+        tail: Tensor,
+        pairs: Tensor,
+        rows: slice,
+        rates: tuple[float, float],
+        key: int,
+        first: int,
+    ) -> Tally:
+        """Train pairs by autograd; ``rows`` of the negatives' distribution."""
+        rule = self._rule
+        assert rule.score is not None
+        return scored.train(
+            head,
+            tail,
+            pairs,
+            self._threshold[rows],
+            self._alias[rows],
+            rule.score,
+            dim=self._tables.dim,
+            negatives=rule.negatives,
+            weight=rule.weight,
+            decay=rule.decay,
+            rate=rates[0],
+            rate_end=rates[1],
+            key=key,
+            first=first,
+        )
 
     def _take(self, first: int, count: int) -> Tensor:
         """Walks on the trainer's device; those of the next call are begun."""
@@ -303,6 +354,11 @@ class Training:
             local = (torch.as_tensor(local) - base).to(head.device)
             share = [(first + k) / size for k in (0, len(local))]
             rate, end = (rates[0] + (rates[1] - rates[0]) * s for s in share)
+            if self._rule.score is not None:
+                tallies.append(
+                    self._scored(head, tail, local, rows, (rate, end), name, first)
+                )
+                continue
             tallies.append(
                 skipgram_train(
                     head,

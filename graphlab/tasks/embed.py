@@ -152,6 +152,9 @@ def fit(
         if ranks.started() is None:
             settings.setdefault("checkpoint", folder / "checkpoint")
     model = make(method, dim=dim, seed=seed, **settings)
+    if isinstance(model, NodeEmbedding):
+        # What cannot be is told before there is a folder.
+        model.plan(graph)
     if folder is not None:
         files.publish_json(folder / "config.json", config)
     exchange = ranks.started()

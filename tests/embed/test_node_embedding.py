@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import graphlab as gl
-from graphlab.embed import NodeEmbedding
+from graphlab.embed import NodeEmbedding, scored
 from graphlab.embed.partition import partition, rounds
 from graphlab.errors import BudgetError, StoreError
 
@@ -255,3 +255,93 @@ def test_parts_are_equal_in_size_and_degree(parts):
     assert sizes.max() - sizes.min() <= 1
     sums = torch.stack([degree[p.node[p.rows(i)]].sum() for i in range(parts)])
     assert sums.max() - sums.min() <= 100
+
+
+def shifted(h, t):
+    return (h * t).sum(-1) + 0.0
+
+
+@pytest.mark.parametrize("change", [{}, {"partitions": 2}])
+@pytest.mark.parametrize("scorer", ["distance", shifted])
+def test_another_score_finds_blocks_and_repeats(sbm, scorer, change):
+    given = {"samples": 40_000, "scorer": scorer, "lr": 0.1, **change}
+    emb, again = (make(**given).fit(sbm.graph) for _ in range(2))
+    assert purity(emb, sbm.y) > 0.4
+    assert torch.equal(emb.vectors, again.vectors)
+    assert emb.history["pairs"] >= 40_000
+
+
+def test_a_step_of_another_score_is_gradient_descent():
+    """Pairs that share no rows: the tables move by the gradient of the objective."""
+    generator = torch.Generator().manual_seed(0)
+    head, tail = torch.randn(2, 4, 16, generator=generator)
+    before = [t.double().clone().requires_grad_() for t in (head, tail)]
+    pairs = torch.tensor([[0, 1], [2, 3]], dtype=torch.int32)
+    ones = torch.full((4,), 2**31 - 1, dtype=torch.int32)
+    alias = torch.arange(4, dtype=torch.int32)
+    draws = gl.ops.negative_sample(ones, alias, 6, key=5, first=0).view(2, 3).long()
+    loss = 0
+    for (u, v), drawn in zip(pairs.tolist(), draws, strict=True):
+        for row, sign, w in [(v, 1, 1.0), *((n, -1, 2.0) for n in drawn)]:
+            f = scored.distance(before[0][u, :10], before[1][row, :10])
+            loss = loss - w * torch.nn.functional.logsigmoid(sign * f)
+            squares = (
+                before[0][u, :10].square().sum() + before[1][row, :10].square().sum()
+            )
+            loss = loss + w * 0.01 / 2 * squares
+    gradients = torch.autograd.grad(loss, before)
+    scored.train(
+        head,
+        tail,
+        pairs,
+        ones,
+        alias,
+        scored.distance,
+        dim=10,
+        negatives=3,
+        weight=2.0,
+        decay=0.01,
+        rate=0.05,
+        rate_end=0.0,
+        key=5,
+        first=0,
+    )
+    for table, start, gradient in zip((head, tail), before, gradients, strict=True):
+        wanted = (start - 0.05 * gradient).detach().float()
+        torch.testing.assert_close(table, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scorer": "cosine"}, "`scorer` must be one of 'dot', 'distance'"),
+        ({"scorer": "distance", "compat": "reference"}, "`scorer` must be 'dot' with"),
+    ],
+)
+def test_scorers_that_cannot_be(change, message):
+    with pytest.raises(ValueError, match=message):
+        make(window=None, **change)
+
+
+def test_a_score_of_another_shape_is_named(sbm):
+    emb = make(scorer=lambda h, t: h * t)
+    with pytest.raises(ValueError, match=r"`scorer` must give \[128, 2\]"):
+        emb.fit(sbm.graph)
+
+
+def test_sorting_the_edges_counts_too(tmp_path):
+    """Many edges on few nodes: what comes before the tables takes the most."""
+    edges = torch.randint(50, (2, 600_000), generator=torch.Generator().manual_seed(0))
+    g = gl.Graph(edges, 50)
+    emb = make(dim=16, memory="20MiB")
+    plan = emb.plan(g)
+    assert plan.total == plan.prepare > plan.resident_bytes + plan.graph + plan.buffers
+    assert "sorting edges before that: 16." in str(plan)
+    with pytest.raises(BudgetError, match="at least 16.* sorting the edges"):
+        make(dim=16, memory="10MiB").plan(g)
+
+
+def test_a_budget_too_small_leaves_no_run_folder(sbm, tmp_path):
+    with pytest.raises(BudgetError):
+        gl.tasks.embed.fit(sbm, dim=16, memory="1KiB", run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
