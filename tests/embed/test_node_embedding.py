@@ -337,7 +337,7 @@ def test_sorting_the_edges_counts_too(tmp_path):
     plan = emb.plan(g)
     assert plan.total == plan.prepare > plan.resident_bytes + plan.graph + plan.buffers
     assert "sorting edges before that: 16." in str(plan)
-    with pytest.raises(BudgetError, match="at least 16.* sorting the edges"):
+    with pytest.raises(BudgetError, match=r"at least 16.* sorting the edges"):
         make(dim=16, memory="10MiB").plan(g)
 
 
