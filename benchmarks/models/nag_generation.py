@@ -95,6 +95,9 @@ def guided(journal: records.Journal, seeds: int) -> None:
                 models[f"{method} noisy"] = noisy.fit(x, y, steps=300)
             for method, guide in GUIDES:
                 for scale in SCALES:
+                    key = {"method": method, "guide": guide, "scale": scale}
+                    if journal.has(part="guided", data=dataset, seed=seed, **key):
+                        continue
                     way: Any = guide
                     made = nag.generate(
                         models[method],
@@ -111,9 +114,7 @@ def guided(journal: records.Journal, seeds: int) -> None:
                         part="guided",
                         data=dataset,
                         seed=seed,
-                        method=method,
-                        guide=guide,
-                        scale=scale,
+                        **key,
                         validity=made.quality.validity,
                         uniqueness=made.quality.uniqueness,
                         novelty=made.quality.novelty,
