@@ -22,16 +22,14 @@ from benchmarks.models.nag_large import space as large_space
 from graphlab import nag
 from graphlab.nag import spaces, tables
 
-SCALES = (0.3, 0.5, 0.6, 0.7, 0.8)
+SCALES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 GUIDES = (
     ("masked", "gradient"),
     ("masked", "resample"),
     ("masked", "both"),
     ("masked", "noisy"),
     ("masked", "free"),
-    ("edm", "gradient"),
     ("edm", "both"),
-    ("edm", "noisy"),
 )
 COUNT = 1000
 
@@ -56,7 +54,8 @@ def quality(journal: records.Journal) -> None:
             if journal.has(part="quality", space=name, method=method):
                 continue
             kind: Any = method
-            model = nag.Denoiser(space, kind).fit(split(space), steps=400)
+            model = nag.Denoiser(space, kind, hidden=32, blocks=2)
+            model.fit(split(space), steps=300)
             made = nag.generate(model, COUNT, seed=1)
             journal.add(
                 part="quality",
@@ -90,12 +89,15 @@ def guided(journal: records.Journal, seeds: int) -> None:
                 kind: Any = method
                 q = predictor.predict(train := split(space))[0].argsort().argsort()
                 models[method] = nag.Denoiser(space, kind, hidden=32, blocks=2).fit(
-                    train, quantiles=q / len(train), steps=500
+                    train, quantiles=q / len(train), steps=300
                 )
                 noisy = nag.NoiseAwarePredictor(models[method], hidden=32, seed=seed)
-                models[f"{method} noisy"] = noisy.fit(x, y, steps=500)
+                models[f"{method} noisy"] = noisy.fit(x, y, steps=300)
             for method, guide in GUIDES:
                 for scale in SCALES:
+                    key = {"method": method, "guide": guide, "scale": scale}
+                    if journal.has(part="guided", data=dataset, seed=seed, **key):
+                        continue
                     way: Any = guide
                     made = nag.generate(
                         models[method],
@@ -112,9 +114,7 @@ def guided(journal: records.Journal, seeds: int) -> None:
                         part="guided",
                         data=dataset,
                         seed=seed,
-                        method=method,
-                        guide=guide,
-                        scale=scale,
+                        **key,
                         validity=made.quality.validity,
                         uniqueness=made.quality.uniqueness,
                         novelty=made.quality.novelty,

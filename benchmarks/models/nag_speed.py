@@ -21,7 +21,7 @@ from graphlab import nag
 from graphlab.nag import spaces, tables
 
 BATCH, TIMED, STEPS = 256, 3, 1000
-SECONDS = 240.0  # of training, for either
+SECONDS = 60.0  # of training, for either
 
 
 def main() -> None:
@@ -89,7 +89,7 @@ def accuracy(journal: records.Journal) -> None:
                 # The release's rate, 2e-5, is for 250,000 steps.
                 model.fit(train, steps=steps, batch=64, lr=5e-4)
                 noisy = nag.NoiseAwarePredictor(model).fit(x, y, steps=1000)
-                for scale in (0.5, 0.8, 0.96):
+                for scale in (0.8, 0.96):
                     guides.append(
                         nag.Guidance(method="noisy", noisy=noisy, scale=scale)
                     )
@@ -100,10 +100,10 @@ def accuracy(journal: records.Journal) -> None:
                 model.fit(train, steps=steps)
                 predictor = nag.Ensemble(space, steps=300).fit(x, y)
                 objective = nag.Objective(space, predictor.relaxed)
-                for scale in (0.5, 0.6, 0.7):
+                for scale in (0.5, 0.7):
                     guides.append(nag.Guidance(objective, scale=scale, method="both"))
             for guide in guides:
-                made = model.sample(64, guidance=guide, seed=1)
+                made = model.sample(32, guidance=guide, seed=1)
                 good = made[space.is_valid(made)]
                 found = table.truth[table.rows(good)] if len(good) else torch.tensor([])
                 quality = nag.measure(space, made)
@@ -173,7 +173,7 @@ def summarise(journal: records.Journal) -> None:
     )
     note = (
         f"Guided samples of NAS-Bench-201, one thread. The release's time is {TIMED} of its "
-        f"{STEPS} steps scaled up. Accuracies: 64 samples, the best of three scales of each; "
+        f"{STEPS} steps scaled up. Accuracies: 32 samples, the better of two scales of each; "
         f"networks trained {SECONDS:.0f} s of processor time each on half of the cells, "
         "predictors on the same 300 scores. The release trains for 250,000 iterations, which "
         "is days here: its accuracy at its own budget is not measured."

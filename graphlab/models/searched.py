@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
+from collections.abc import MutableMapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from graphlab import check
 from graphlab.models.sparse import SparseRows, dropout, features, linear, normalised
@@ -15,7 +16,8 @@ from graphlab.models.sparse import SparseRows, dropout, features, linear, normal
 OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
 # Below this share of non-zero entries features are multiplied as sparse rows.
 _SPARSE = 0.1
-_ROWS: weakref.WeakKeyDictionary[Tensor, SparseRows] = weakref.WeakKeyDictionary()
+# By identity: tensors compare element by element.
+_ROWS: MutableMapping[Tensor, SparseRows] = WeakTensorKeyDictionary()
 
 
 class SearchedGNN(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphlab import files, nag
+from graphlab import files, nag, progress
 from graphlab.nag import controls, tables
 from graphlab.nag.loop import default_denoiser
 from graphlab.tasks import calling
@@ -138,24 +138,28 @@ def search_table(
     if method == "bayesian" and denoiser is None:
         denoiser = default_denoiser(table.space)
     searches, truth = [], []
-    for seed in calling.require_seeds("nas.search_table", seeds):
-        found = nag.search(
-            table.space,
-            nag.Evaluator(table.space, look_up, by_hash=table.by_hash),
-            evaluations,
-            method=method,
-            denoiser=denoiser,
-            seed=seed,
-            niches={"params": niches(table.costs["params"].tolist())},
-            cost_of=cost_of,
-            **(settings or {}),
-        )
+    wanted = calling.require_seeds("nas.search_table", seeds)
+    with progress.track("searches", len(wanted) * evaluations, "evaluations") as bar:
+        for seed in wanted:
+            found = nag.search(
+                table.space,
+                nag.Evaluator(table.space, look_up, by_hash=table.by_hash),
+                evaluations,
+                method=method,
+                denoiser=denoiser,
+                seed=seed,
+                niches={"params": niches(table.costs["params"].tolist())},
+                cost_of=cost_of,
+                on_score=lambda text, value: bar.advance(),
+                **(settings or {}),
+            )
+            searches.append(found)
+    for found in searches:
         rows = table.rows(table.space.encode(found.architectures))
         best, run = 0, []
         for place, score in enumerate(found.scores):
             best = place if score > found.scores[best] else best
             run.append(float(table.truth[rows[best]]))
-        searches.append(found)
         truth.append(run)
     result = TableResult(
         searches,
@@ -166,5 +170,15 @@ def search_table(
         None if run_dir is None else Path(run_dir),
     )
     if result.run_dir is not None:
+        config = {
+            "task": "nas",
+            "space": space,
+            "data": data,
+            "method": method,
+            "evaluations": evaluations,
+            "seeds": wanted,
+            "settings": dict(settings or {}),
+        }
+        files.publish_json(result.run_dir / "config.json", config)
         files.publish_json(result.run_dir / "result.json", result.to_json())
     return result

@@ -58,6 +58,7 @@ def test_sparse_rows_equal_dense_ones():
     x = (torch.rand(30, 200) < 0.03).float()
     model = SearchedGNN(200, 2, architecture="0,0,1,1|gcn,gat,fc,sage").eval()
     sparse = model(x, ring(30))
+    assert model(x, ring(30)).equal(sparse)  # the rows are remembered
     dense = model(x.clone().requires_grad_(True), ring(30))
     assert torch.allclose(sparse, dense, atol=1e-5)
 
