@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping
-from os.path import commonprefix
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -62,8 +62,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if not near:
         return f"there are {', '.join(known)}"
     # Of equally near names, the one that begins alike: slips are rarer in first letters.
-    best = max(near, key=lambda k: (_likeness(name, k), len(commonprefix([name, k]))))
+    best = max(near, key=lambda k: (_likeness(name, k), _alike_so_far(name, k)))
     return f"did you mean `{best}`?"
+
+
+def _alike_so_far(name: str, other: str) -> int:
+    pairs = itertools.takewhile(lambda p: p[0] == p[1], zip(name, other, strict=False))
+    return sum(1 for _ in pairs)
 
 
 def _likeness(name: str, other: str) -> float:
