@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from benchmarks import harness
+from benchmarks.models import seeds
 from graphlab import datasets, progress
 from graphlab.datasets import Dataset
 from graphlab.evaluate import Difference, metric
@@ -158,21 +159,21 @@ def kept(seed: int, result: Any) -> dict[str, Any]:
 
 
 def run_case(
-    case: tuple[str, str, str], trials: int, seeds: Sequence[int], folder: Path
+    case: tuple[str, str, str], trials: int, chosen: Sequence[int], folder: Path
 ) -> None:
     """Do what is missing of a case, and keep every seed as it ends."""
     records = {r["case"]: r for r in harness.load(NAME)}
     name = "/".join(case)
     record = records.get(name)
     done = [] if record is None else [r["seed"] for r in record["runs"]]
-    if all(seed in done for seed in seeds):
+    if all(seed in done for seed in chosen):
         return
     data, model, way = case
     if record is None:
         tuned = settle(data, model, way, trials, folder)
         record = {"case": name, "tuned": tuned, "runs": []}
     d = read(data, way)
-    for seed in seeds:
+    for seed in chosen:
         if seed in done:
             continue
         result = train(d, data, model, record["tuned"], seed)
@@ -185,33 +186,48 @@ def run_case(
 
 
 def keep(record: dict[str, Any]) -> None:
+    """Put a record in its place, with what tables show of it."""
     records = {r["case"]: r for r in harness.load(NAME)}
-    records[record["case"]] = record
+    runs = record["runs"]
+    first = runs[0].get("stamp") or {"split": "the data set's, as in the other rows"}
+    records[record["case"]] = record | {
+        "goal": None,
+        "metric": "roc_auc" if record["case"].startswith("minesweeper") else "accuracy",
+        "seeds": [r["seed"] for r in runs],
+        "test": seeds.over([r["test"] for r in runs]),
+        "valid": seeds.over([r["valid"] for r in runs]),
+        "baselines": {},
+        "stamp": first,
+    }
     order = ["/".join(c) for c in cases()]
     order += sorted(set(records) - set(order))
     harness.save(NAME, [records[c] for c in order if c in records])
 
 
-def run_probes(data: str, seeds: Sequence[int]) -> None:
+def run_probes(data: str, chosen: Sequence[int]) -> None:
     """The ridge rows and the verdicts of a data set; all seeds at once."""
     records = {r["case"]: r for r in harness.load(NAME)}
     ways = ("directed", "undirected") if data in DIRECTED else ("undirected",)
     wanted = ["features", *ways]
     if all(f"{data}/ridge/{way}" in records for way in wanted):
         return
+    verdicts = verdicts_of(data, ways[0], chosen)
     for way in wanted:
         d = read(data, "undirected" if way == "features" else way)
         runs = []
         columns = _columns(d, way)
-        for seed in seeds:
+        for seed in chosen:
             valid, test = _ridge(d, columns, seed, data == "minesweeper")
             runs.append({"seed": seed, "valid": valid, "test": test})
-        keep(
-            {"case": f"{data}/ridge/{way}", "runs": runs, "machine": harness.machine()}
-        )
-    d = read(data, ways[0]) if data in DIRECTED else _stored(data)
+        record = {"case": f"{data}/ridge/{way}", "runs": runs, "verdicts": verdicts}
+        keep(record | {"machine": harness.machine()})
+
+
+def verdicts_of(data: str, way: str, chosen: Sequence[int]) -> list[dict[str, Any]]:
+    """What the diagnosis says of each split, from its training labels."""
+    d = read(data, way) if data in DIRECTED else _stored(data)
     verdicts = []
-    for seed in seeds:
+    for seed in chosen:
         found = diagnose_direction(d, run=seed)
         verdicts.append(
             {
@@ -222,7 +238,7 @@ def run_probes(data: str, seeds: Sequence[int]) -> None:
                 "amud_score": found.amud_score,
             }
         )
-    keep({"case": f"{data}/verdict", "runs": verdicts, "machine": harness.machine()})
+    return verdicts
 
 
 def _stored(data: str) -> Dataset:
@@ -277,12 +293,12 @@ def rows(data: str) -> dict[str, dict[int, float]]:
     records = {r["case"]: r for r in harness.load(NAME)}
     found: dict[str, dict[int, float]] = {}
     for name, record in records.items():
-        if name.startswith(f"{data}/") and not name.endswith("verdict"):
+        if name.startswith(f"{data}/"):
             row = name.partition("/")[2]
             found[row] = {r["seed"]: r["test"] for r in record["runs"]}
-    verdict = records.get(f"{data}/verdict")
-    if verdict is not None and data in DIRECTED:
-        chosen = {r["seed"]: r["direction"] for r in verdict["runs"]}
+    probed = records.get(f"{data}/ridge/directed")
+    if probed is not None and data in DIRECTED:
+        chosen = {r["seed"]: r["direction"] for r in probed["verdicts"]}
         for model in (*MODELS, "ridge"):
             pair = {
                 w: found.get(f"{model}/{w}", {}) for w in ("directed", "undirected")
@@ -338,13 +354,13 @@ def main() -> None:
         return
     folder = harness.ROOT / "runs" / NAME
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = range(chosen.seeds)
+    wanted = range(chosen.seeds)
     for data in () if chosen.show else DATA:
         for case in cases():
             if case[0] == data and chosen.only in "/".join(case):
-                run_case(case, chosen.trials, seeds, folder)
+                run_case(case, chosen.trials, wanted, folder)
         if chosen.only in f"{data}/ridge":
-            run_probes(data, seeds)
+            run_probes(data, wanted)
     show()
 
 

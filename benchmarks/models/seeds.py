@@ -43,9 +43,9 @@ def keep(
         "goal": goal,
         "metric": result.metric,
         "seeds": [r["seed"] for r in runs],
-        "test": _over([r["test"] for r in runs]),
-        "valid": _over([r["valid"] for r in runs]),
-        "baselines": {n: _over([r["baselines"][n] for r in runs]) for n in names},
+        "test": over([r["test"] for r in runs]),
+        "valid": over([r["valid"] for r in runs]),
+        "baselines": {n: over([r["baselines"][n] for r in runs]) for n in names},
         "parameters": {"model": result.num_parameters},
         "model": result.config["model"],
         "fit": result.config["fit"],
@@ -116,6 +116,7 @@ def run_missing(
             keep(name, case, goals.get(case), run(case, seed), order)
 
 
-def _over(values: list[float]) -> dict[str, Any]:
+def over(values: list[float]) -> dict[str, Any]:
+    """Mean, sample deviation (None for one seed) and values."""
     std = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.fmean(values), "std": std, "values": values}

@@ -27,7 +27,7 @@ from graphlab.models import LAConcat, LocalAugmenter
 from graphlab.outofcore import Store, plan
 from graphlab.sample import NeighborLoader
 
-NAME = "lagnn_disk"
+NAME = "nodes/lagnn_disk"
 FOLDER = Path(os.environ.get("GRAPHLAB_BENCH", "/tmp/graphlab-bench"))
 FANOUT, BATCH = [10, 5], 1024
 

@@ -27,7 +27,7 @@ from graphlab.datasets.column import gather
 from graphlab.graph import DirectedOperators
 from graphlab.outofcore import Store
 
-NAME = "propagate"
+NAME = "nodes/propagate"
 FOLDER = Path(os.environ.get("GRAPHLAB_BENCH", "/tmp/graphlab-bench"))
 PATTERNS = ("A", "T")
 MIB = 2**20

@@ -22,6 +22,7 @@ PATTERNS = ("A", "T", "AA", "AT", "TA", "TT")
 # few cache lines; wider blocks gain nothing and take memory.
 _COLUMNS = 64
 _HALVES = {"A": 0, "T": 1}
+_FLIP = str.maketrans("AT", "TA")
 
 
 class Cost(NamedTuple):
@@ -117,6 +118,7 @@ class DirectedOperators:
             self._paths_to_self(p) if drop_diagonal and len(p) == 2 else None
             for p in self.patterns
         ]
+        self._paths = self._count_paths()
         row, column = self._sums(), self._sums(transposed=True)
         right = column if degree == "in_out" else row
         self._left = [_power(d, r - 1.0) for d in row]
@@ -217,8 +219,7 @@ class DirectedOperators:
         built = 0
         for pattern in self.patterns:
             if len(pattern) > 1:
-                ones = torch.ones(self.num_nodes, 1, dtype=torch.float64)
-                built += int(self._paths(pattern, ones).sum())
+                built += int(self._paths[pattern].sum())
         return Cost(products * self.num_edges, built)
 
     def __repr__(self) -> str:
@@ -258,22 +259,35 @@ class DirectedOperators:
             out.append(total * self._left[p].to(dtype))
         return out
 
-    def _paths(self, word: str, x: Tensor) -> Tensor:
-        for letter in reversed(word):
-            x = ops.spmm(*self._halves[_HALVES[letter]], x)
-        return x
-
     def _sums(self, transposed: bool = False) -> list[Tensor]:
         """Row sums [N, 1] of each pattern (column sums: of its transpose), float64."""
-        ones = torch.ones(self.num_nodes, 1, dtype=torch.float64)
-        flip = str.maketrans("AT", "TA")
         sums = []
         for p, word in enumerate(self.patterns):
-            word = word[::-1].translate(flip) if transposed else word
-            total = self._paths(word, ones) + float(self._loops[p])
+            word = word[::-1].translate(_FLIP) if transposed else word
+            total = self._paths[word][:, None] + float(self._loops[p])
             diagonal = self._diagonal[p]
             sums.append(total if diagonal is None else total - diagonal)
         return sums
+
+    def _count_paths(self) -> dict[str, Tensor]:
+        """Paths from each node along each pattern and its transpose. [N], float64."""
+        found = {"": torch.ones(self.num_nodes, dtype=torch.float64)}
+        for letter, half in _HALVES.items():
+            found[letter] = self._halves[half][0].diff().double()
+        wanted = {
+            w[i:]
+            for p in self.patterns
+            for w in (p, p[::-1].translate(_FLIP))
+            for i in range(len(w))
+        }
+        for length in range(2, 1 + max(map(len, wanted))):
+            for letter, half in _HALVES.items():
+                words = sorted(w for w in wanted if len(w) == length and w[0] == letter)
+                if words:
+                    rests = torch.stack([found[w[1:]] for w in words], dim=1)
+                    product = ops.spmm(*self._halves[half], rests)
+                    found.update(zip(words, product.unbind(1), strict=True))
+        return found
 
     def _paths_to_self(self, word: str) -> Tensor:
         """Diagonal of a pattern of order two. [N, 1], float64."""
@@ -324,9 +338,8 @@ _KEPT = weakref.WeakKeyDictionary()
 def both_directions(graph: Graph) -> tuple[Half, Half]:
     """Distinct edges between two nodes, by source and by target: (ptr, idx) each; kept."""
     if graph not in _KEPT:
-        csr = graph.csr()
         n = graph.num_nodes
-        ptr, idx, _ = sort_pairs(owners(csr.ptr, csr.idx.dtype), csr.idx, n)
+        ptr, idx, _ = sort_pairs(*graph._pairs(), n)
         owner = owners(ptr, idx.dtype)
         keep = owner != idx
         keep[1:] &= (owner[1:] != owner[:-1]) | (idx[1:] != idx[:-1])

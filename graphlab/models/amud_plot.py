@@ -54,7 +54,7 @@ def draw(report: DirectionReport, path: str | Path) -> Path:
         right.set_xticks(range(len(rows)), [row["set"] for row in rows])
         right.set_xlim(-0.5, len(rows) - 0.5)
         metric = report.probe.metric
-        right.set_ylabel(f"{metric}, % (bars: one deviation over splits)")
+        right.set_ylabel(f"{metric}, % (one deviation over splits)")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{report.dataset}: {report.verdict}", x=0.01, ha="left")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +21,8 @@ from graphlab.outofcore.store import Store
 
 # Rows read and written at once; bounds the buffers of both passes.
 _PIECE_BYTES = 8 * 2**20
+# What may wait in the page cache for the disk.
+_DIRTY_BYTES = 64 * 2**20
 COLUMN = "propagated"
 
 
@@ -129,12 +131,16 @@ def propagate(
         f"{sizes.show(8 * n * slots * wide)} on disk while it runs"
     )
     try:
-        _spread(d, folder, widths)
+        columns = folder / "columns.bin"
+        _spread(d, columns, widths)
         results = []
         with progress.track(name, len(widths), "blocks") as bar:
-            for number, width in enumerate(widths):
-                results.append(_block(operators, folder, number, n, width, hops, decay))
+            for number, w in enumerate(widths):
+                results.append(
+                    _block(operators, columns, number, number * width, w, hops, decay)
+                )
                 bar.advance()
+        columns.unlink()
         rows = PropagatedColumn(results)
         made = d.with_splits(d.splits)
         made.columns = {COLUMN: rows}
@@ -151,45 +157,51 @@ def propagate(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _spread(d: Dataset, folder: Path, widths: list[int]) -> None:
-    """Read the features once, and write the columns of each block into a file of its own."""
-    step = max(1, _PIECE_BYTES // (4 * d.num_features))
-    with contextlib.ExitStack() as stack:
-        # Unbuffered: a piece of each block is one write.
-        files = [
-            stack.enter_context(open(_columns(folder, i), "wb", buffering=0))
-            for i in range(len(widths))
-        ]
-        for first in range(0, d.num_nodes, step):
-            ids = torch.arange(first, min(first + step, d.num_nodes))
-            rows = gather(d.x, ids).float()
-            for file, part in zip(files, rows.split(widths, dim=1), strict=True):
-                file.write(part.contiguous().numpy().data)
+def _spread(d: Dataset, path: Path, widths: list[int]) -> None:
+    """Read the features once; write the columns of each block one block after the other."""
+    n, wide = d.num_nodes, d.num_features
+    step = max(1, _PIECE_BYTES // (4 * wide))
+    with open(path, "wb", buffering=0) as file:
+        unsynced = 0
+        for first in range(0, n, step):
+            ids = torch.arange(first, min(first + step, n))
+            rows, before = gather(d.x, ids).float(), 0
+            for part in rows.split(widths, dim=1):
+                width = part.shape[1]
+                at = 4 * (n * before + first * width)
+                os.pwrite(file.fileno(), part.contiguous().numpy().data, at)
+                before += width
+            unsynced += rows.nbytes
+            if unsynced >= _DIRTY_BYTES:
+                _let_go(file.fileno())
+                unsynced = 0
+        _let_go(file.fileno())
 
 
 def _block(
     operators: DirectedOperators,
-    folder: Path,
+    columns: Path,
     number: int,
-    num_nodes: int,
+    before: int,
     width: int,
     hops: int,
     decay: str,
 ) -> Path:
     """Propagate the columns of a block; its file holds [N, slots, width]."""
-    slots = 1 + len(operators.patterns) * hops
-    rows = torch.empty(num_nodes, slots, width)
-    columns = _columns(folder, number)
-    rows[:, 0] = torch.from_file(
-        str(columns), size=num_nodes * width, dtype=torch.float32
-    ).view(num_nodes, width)
-    columns.unlink()
+    n, slots = operators.num_nodes, 1 + len(operators.patterns) * hops
+    rows = torch.empty(n, slots, width)
+    held = np.fromfile(columns, np.float32, n * width, offset=4 * n * before)
+    rows[:, 0] = torch.from_numpy(held).view(n, width)
     operators.propagate_into(rows, hops, decay=decay)
-    path = folder / f"rows-{number}.npy"
+    path = columns.parent / f"rows-{number}.npy"
     with open(path, "wb") as file:
         np.save(file, rows.numpy())
+        file.flush()
+        _let_go(file.fileno())
     return path
 
 
-def _columns(folder: Path, number: int) -> Path:
-    return folder / f"columns-{number}.bin"
+def _let_go(descriptor: int) -> None:
+    """Write what is dirty and drop it from the page cache, which a memory limit counts."""
+    os.fdatasync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -57,8 +58,21 @@ def build(kind: type[Settings], values: Mapping[str, Any], function: str) -> Set
 def nearest(name: str, known: Iterable[str]) -> str:
     """Write ``did you mean ...``, or what there is where nothing is near."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if not near:
+        return f"there are {', '.join(known)}"
+    # Of equally near names, the one that begins alike: slips are rarer in first letters.
+    best = max(near, key=lambda k: (_likeness(name, k), _alike_so_far(name, k)))
+    return f"did you mean `{best}`?"
+
+
+def _alike_so_far(name: str, other: str) -> int:
+    pairs = itertools.takewhile(lambda p: p[0] == p[1], zip(name, other, strict=False))
+    return sum(1 for _ in pairs)
+
+
+def _likeness(name: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, other, name).ratio()
 
 
 def _in_words(kind: type[BaseModel], problem: Any) -> str:
