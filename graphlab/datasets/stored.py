@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ class StoredColumn:
         scale: [N] float32, mapped from its file, for int8 columns; else None.
         file_bytes: Bytes that the column takes on disk.
         nbytes: 0: nothing is held in memory.
+        verified: Whether a scan of this process has compared all checksums.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class StoredColumn:
         self._file_entry = files[entry.files["data"]]
         self.file_bytes = self._file_entry.bytes
         self.nbytes = 0
+        self.verified = False
         if "scale" in entry.files:
             scale = folder / entry.files["scale"]
             self.scale = encoding.map_file(str(scale), "float32", entry.shape[:1])
@@ -141,7 +144,8 @@ class StoredColumn:
 
         Yields:
             First row of the piece, and its bytes as stored: uint8 [rows, row_bytes], a
-            view of one buffer that the next piece overwrites.
+            view of a buffer, valid until the next. Pieces take half of ``chunk_bytes``:
+            while one is used, the next is read.
 
         Raises:
             StoreError: a damaged or truncated file.
@@ -150,19 +154,33 @@ class StoredColumn:
         stop = self.shape[0] if stop is None else min(stop, self.shape[0])
         if self.row_bytes == 0:
             return
-        rows = max(1, chunk_bytes // self.row_bytes)
-        buffer = _bytes(min(rows, max(0, stop - start)), self.row_bytes)
+        # Half is read, on a thread, while the caller works on the other half.
+        rows = max(1, chunk_bytes // 2 // self.row_bytes)
+        buffers = [
+            _bytes(min(rows, max(0, stop - start)), self.row_bytes) for _ in range(2)
+        ]
         watch = _Watch(self.path, self._file_entry, start * self.row_bytes)
-        with self._open() as descriptor:
-            for first in range(start, stop, rows):
-                piece = buffer[: min(rows, stop - first)]
+        with self._open() as descriptor, ThreadPoolExecutor(1) as thread:
+
+            def read(number: int) -> tuple[int, Tensor]:
+                first = start + number * rows
+                piece = buffers[number % 2][: min(rows, stop - first)]
                 view = piece.reshape(-1).numpy()
                 self._read(descriptor, view, first * self.row_bytes)
                 if verify:
                     watch.feed(view)
-                yield first, piece
+                return first, piece
+
+            pieces = -(-max(0, stop - start) // rows)
+            ahead = thread.submit(read, 0) if pieces else None
+            for number in range(pieces):
+                assert ahead is not None
+                found = ahead.result()
+                ahead = thread.submit(read, number + 1) if number + 1 < pieces else None
+                yield found
         if verify:
             watch.finish(stop * self.row_bytes)
+            self.verified = self.verified or start == 0
 
     def decode(self, raw: Tensor, rows: Tensor | slice | None = None) -> Tensor:
         """Turn stored bytes of rows into values.

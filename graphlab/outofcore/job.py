@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,18 @@ def _resample(every: int | None, mode: str, epochs: int) -> int | None:
         need = "be 1 where resample_every is given: one epoch is sampled at a time"
         check.fail(ValueError, "plan", "epochs", need, epochs)
     return every
+
+
+def sample_seconds(job: Job, count: int = 4) -> float:
+    """Seconds in which one thread samples an epoch, by a few of its batches."""
+    batches = job.request.batches(0)
+    taken = []
+    for number in np.unique(np.linspace(0, len(batches) - 1, count).astype(int)):
+        seeds = job.request.input_nodes[batches[number]]
+        start = time.perf_counter()
+        job.sampler.sample(seeds, epoch=0, batch=int(number))
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken)) * len(batches)
 
 
 def probe(job: Job, count: int = 4) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from graphlab.outofcore.publish import HOT_IDS
 from graphlab.outofcore.reader import Ring
 from graphlab.outofcore.replay import Hot, Replay, Trace
 from graphlab.outofcore.rolling import Rolling
-from graphlab.outofcore.scattered import Shared, SharedFile
+from graphlab.outofcore.scattered import RowFile, Shared
 from graphlab.outofcore.schedule import Residents
 from graphlab.outofcore.sizing import spare_sizes
 from graphlab.outofcore.slots import LiveSlots
@@ -192,7 +192,9 @@ def _shared(plan: Plan, columns: list[Rows]) -> Shared:
         entry = plan.body["files"][name]
         layout.check_size(plan.path / name, entry)
         size = entry["rows_bytes"]
-        files[rows.name] = SharedFile(plan.path / name, rows.row_bytes, size)
+        files[rows.name] = RowFile(
+            plan.path / name, rows.row_bytes, rows.decode, expected=size
+        )
     _, segment = spare_sizes(0, max(rows.row_bytes for rows in columns))
     depth = plan.sizing.shared // segment
     return Shared(files, Ring(depth, segment), plan.calibration.gap)

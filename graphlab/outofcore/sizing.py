@@ -7,7 +7,7 @@ from typing import NamedTuple
 from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.outofcore.batch import Fields
-from graphlab.outofcore.reader import ALIGN, align_down, align_up
+from graphlab.outofcore.reader import ALIGN, QUEUE, align_down, align_up
 
 SEGMENT_BYTES = 2**20
 LEAST_SEGMENT_BYTES = 2**16
@@ -99,6 +99,12 @@ def spare_sizes(room: int, row_bytes: int) -> tuple[int, int]:
     """
     segment = max(4 * ALIGN, align_up(row_bytes) + 2 * ALIGN)
     return min(max(room // 32 // segment, 2), DEPTH), segment
+
+
+def shared_sizes(limit: int, row_bytes: int) -> tuple[int, int]:
+    """Depth and segment of the ring that reads shared rows: 1/64 of the memory, or less."""
+    segment = spare_sizes(0, row_bytes)[1]
+    return min(max(limit // 64 // segment, 2), QUEUE), segment
 
 
 def share_out(
