@@ -15,8 +15,10 @@ from graphlab.outofcore.sizing import SEGMENT_BYTES
 HORIZON_EPOCHS = 10
 # Seconds of one thread for each row of a batch (ids, edges, labels) and for each request of
 # a stream; benchmarks/results/outofcore/disk_modes.json.
-_ROW_SECONDS = 4e-8
+_ROW_SECONDS = 1.9e-7
 _REQUEST_SECONDS = 6e-5
+# And for each row that is packed.
+_PACK_SECONDS = 2e-7
 # The longest request for rows that lie apart, from the main ring and from that of shared
 # rows, where memory is not scarce.
 PIECE_BYTES = 2**17
@@ -86,6 +88,7 @@ def rolling(demand: Demand, windows: int, reuse: int, disk: Calibration) -> Cost
     making = windows * demand.scan_bytes + 2 * demand.sample_bytes
     once = making / disk.sequential + demand.file_bytes / disk.writing
     work = demand.sample_seconds + demand.schedule_seconds
+    work += _PACK_SECONDS * demand.misses
     reading = demand.file_bytes / disk.sequential
     last = _reading(demand, disk) / max(windows, 1)
     seconds = max((once + work) / reuse + reading + last, _reading(demand, disk))
@@ -129,7 +132,8 @@ def direct(demand: Demand, columns: list[Rows], disk: Calibration) -> Cost:
 
 def _prepare(demand: Demand, epochs: int, written: int, disk: Calibration) -> float:
     """Sampling and scheduling ``epochs`` epochs, one scan, and what is written."""
-    work = epochs * (demand.sample_seconds + demand.schedule_seconds)
+    work = demand.sample_seconds + demand.schedule_seconds
+    work = epochs * (work + _PACK_SECONDS * demand.misses)
     read = demand.scan_bytes + 2 * epochs * demand.sample_bytes
     return work + read / disk.sequential + written / disk.writing
 
@@ -165,11 +169,18 @@ def _scattered(
             continue
         file = demand.scan_bytes * rows.row_bytes * share
         mean, gap = max(file / count, rows.row_bytes), disk.gap
-        begins = float(np.exp(-gap / mean))
-        through = mean - (mean + gap) * begins
-        requests = max(count * begins, 1.0)
-        read = count * through + requests * (rows.row_bytes + ALIGN)
-        requests += read / max(piece - 2 * ALIGN, ALIGN)
+        room = max(piece - 2 * ALIGN - rows.row_bytes, rows.row_bytes)
+        if gap < room:
+            begins = float(np.exp(-gap / mean))
+            through = count * (mean - (mean + gap) * begins)
+            requests = max(count * begins, 1.0) + through / room
+        else:  # pieces of the file, each a request where it holds a row
+            points = room / mean
+            empty = float(np.exp(-points))
+            pieces = file / room
+            requests = max(pieces * (1 - empty), 1.0)
+            through = pieces * room * (1 + empty - 2 * (1 - empty) / points)
+        read = through + requests * (rows.row_bytes + ALIGN)
         more = max(read - ALIGN * requests, 0.0)
         seconds += requests / disk.random + more / disk.sequential
         total += read

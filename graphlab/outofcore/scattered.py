@@ -166,6 +166,37 @@ def _cut(
     return np.flatnonzero(np.append(True, run[1:] | (np.diff(part) > 0)))
 
 
+class Edges:
+    """Edge columns on disk: rows of a batch's edges, read from the store where they are.
+
+    Args:
+        columns: The columns.
+        ring: Buffers for reading them.
+        gap: Bytes to read through rather than to skip.
+    """
+
+    def __init__(self, columns: list[DenseRows], ring: Ring, gap: int) -> None:
+        self._files = {rows.name: RowFile.of_column(rows) for rows in columns}
+        self._ring, self._gap = ring, gap
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes read so far."""
+        return sum(file.device_bytes for file in self._files.values())
+
+    def gather(self, rows: DenseRows, e_id: Tensor, out: Tensor) -> None:
+        """Fill ``out`` [edges, ...] with the rows of edges ``e_id``."""
+        order = torch.argsort(e_id, stable=True)
+        to = Target(out.view(len(e_id), rows.width), order.int())
+        self._files[rows.name].read(e_id[order].numpy(), self._ring, self._gap, to)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._ring.close()
+        for file in self._files.values():
+            file.close()
+
+
 class Shared:
     """Rows that batches share on disk, by column.
 
