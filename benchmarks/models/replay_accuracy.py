@@ -3,7 +3,8 @@
 ``fresh`` draws every epoch anew, as mode ``rolling`` does; ``replay`` trains on the samples
 of one epoch for ever; ``resample_every=5`` draws anew every fifth epoch. Batches from disk
 are those from memory, bit for bit, so that all run from memory here. The epoch of best
-validation accuracy is chosen, the test set read once.
+validation accuracy is chosen, the test set read once. A case is recorded as soon as two of
+its seeds are done.
 
     python -m benchmarks.models.replay_accuracy               all cases, resumable by seed
     python -m benchmarks.models.replay_accuracy --quick       smoke test, nothing recorded
@@ -17,6 +18,7 @@ import statistics
 from typing import Any, NamedTuple
 
 import torch
+from scipy import stats
 
 from benchmarks import harness
 from graphlab import files
@@ -29,13 +31,14 @@ MODES = {
     "replay": lambda epoch: 0,
     "resample_every=5": lambda epoch: epoch // 5 * 5,
 }
-# Two-sided 95 % quantile of Student's t with 9 degrees of freedom.
-T_95 = 2.262
+SBM_NODES, SBM_EDGES, SBM_FEATURES = 2_000_000, 20_000_000, 128
 
 
 class Setting(NamedTuple):
     data: str = "amazon_computers"
     train: int = 500
+    val: int = 2000
+    test: int | None = None  # None: the rest
     batch_size: int = 128
     fanout: tuple[int, ...] = (10, 5)
     hidden: int = 64
@@ -45,17 +48,40 @@ class Setting(NamedTuple):
     dropout: float = 0.5
 
 
-CASES = {"amazon_computers, 500 seeds": Setting()}
+CASES = {
+    "amazon_computers, 500 seeds": Setting(),
+    "amazon_computers, 60 % of the nodes": Setting(
+        train=8251, batch_size=512, epochs=30
+    ),
+    "sbm of 2M nodes, 20,000 seeds": Setting(
+        data="sbm",
+        train=20_000,
+        val=20_000,
+        test=200_000,
+        batch_size=1024,
+        fanout=(15, 10),
+        epochs=15,
+    ),
+}
 
 
-def run(setting: Setting, mode: str, seed: int) -> dict[str, float]:
+def load(setting: Setting) -> Any:
     import graphlab as gl
 
-    d = gl.datasets.load(setting.data, undirected=True)
+    if setting.data == "sbm":
+        d = gl.datasets.generate("sbm", SBM_NODES, SBM_EDGES, SBM_FEATURES)
+    else:
+        d = gl.datasets.load(setting.data, undirected=True)
+    d.x = d.x if isinstance(d.x, torch.Tensor) else d.x.to_dense()
+    return d
+
+
+def run(setting: Setting, d: Any, mode: str, seed: int) -> dict[str, float]:
+    import graphlab as gl
+
     order = torch.randperm(d.num_nodes, generator=torch.Generator().manual_seed(seed))
     train, rest = order[: setting.train], order[setting.train :]
-    val, test = rest[:2000], rest[2000:]
-    d.x = d.x if isinstance(d.x, torch.Tensor) else d.x.to_dense()
+    val, test = rest[: setting.val], rest[setting.val :][: setting.test]
     torch.manual_seed(seed)
     model = gl.models.SAGE(
         d.num_features,
@@ -110,12 +136,15 @@ def records_of(
         test = [r["test"] for r in found]
         gaps = [a - b for a, b in zip(test, fresh, strict=True)]
         middle, spread = statistics.mean(gaps), statistics.stdev(gaps)
-        half = T_95 * spread / len(gaps) ** 0.5
+        quantile = float(stats.t.ppf(0.975, len(gaps) - 1))
+        half = quantile * spread / len(gaps) ** 0.5
         records.append(
             {
                 "case": f"{case}, {mode}",
                 "facts": setting._asdict(),
-                "stamp": {"split": f"random {setting.train}/2000/rest"},
+                "stamp": {
+                    "split": f"random {setting.train}/{setting.val}/{setting.test or 'rest'}"
+                },
                 "metric": "accuracy",
                 "seeds": list(range(len(test))),
                 "test": _score(test),
@@ -130,6 +159,12 @@ def records_of(
     return records
 
 
+def keep(found: list[dict[str, Any]]) -> None:
+    """Put the records of a case beside those of the others."""
+    records = {r["case"]: r for r in harness.load(NAME)}
+    harness.save(NAME, list((records | {r["case"]: r for r in found}).values()))
+
+
 def _score(values: list[float]) -> dict[str, Any]:
     return {
         "mean": statistics.mean(values),
@@ -142,23 +177,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--only", default="", help="cases whose name holds this text")
     chosen = parser.parse_args()
     harness.pin(chosen.threads)
     if chosen.quick:
-        print({mode: run(Setting(epochs=3), mode, 0) for mode in MODES})
+        setting = Setting(epochs=3)
+        d = load(setting)
+        print({mode: run(setting, d, mode, 0) for mode in MODES})
         return
-    records: list[dict[str, Any]] = []
     for case, setting in CASES.items():
+        if chosen.only not in case:
+            continue
+        data: Any = None
         runs: dict[str, list[Any]] = {mode: [] for mode in MODES}
-        for seed in range(10):
+        for seed in range(chosen.seeds):
             for mode in MODES:
                 path = RUNS / case / f"{mode}-{seed}.json"
                 if not path.exists():
-                    files.publish_json(path, run(setting, mode, seed))
+                    data = load(setting) if data is None else data
+                    files.publish_json(path, run(setting, data, mode, seed))
                 runs[mode].append(json.loads(path.read_text()))
-        records += records_of(case, setting, runs)
-        harness.save(NAME, records)
-    for record in records:
+            if seed:
+                keep(records_of(case, setting, runs))
+    for record in harness.load(NAME):
         low, high = record["interval_95"]
         test, gap = record["test"], record["baselines"]["minus fresh"]["mean"]
         print(

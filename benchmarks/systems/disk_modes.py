@@ -1,13 +1,15 @@
-"""One epoch of batches from disk in each mode, and what the planner predicted for it.
+"""Epochs of batches from disk in each mode, and what the planner predicted for them.
 
 No model: a loader is read as fast as it gives, so that an epoch is bound by what the mode
-reads and writes. All modes give the same batches, which is checked by their checksums. Caches
-are dropped before each run. Data and plans are kept in ``GRAPHLAB_BENCH``.
+reads and writes. Each contender reads two epochs after caches were dropped; the second one
+is the timed one, the first ("cold") compares checksums as well. All modes give the batches
+of the in-memory loader, which is checked by sums. One contender only reads the packs, through
+the same ring, and puts nothing together: the bandwidth of the device in the same run.
+Data and plans are kept in ``GRAPHLAB_BENCH``.
 """
 
 from __future__ import annotations
 
-import os
 import time
 import zlib
 from collections.abc import Iterable
@@ -16,88 +18,106 @@ from typing import Any
 
 from benchmarks import cgroup, harness
 from benchmarks.harness import Case, Contender, Trial
+from benchmarks.systems.disk_epoch import FOLDER, Setting, make_store
 
-FOLDER = Path(os.environ.get("GRAPHLAB_BENCH", "/tmp/graphlab-bench"))
-NODES, EDGES, WIDTH = 500_000, 5_000_000, 128
-FANOUT, BATCH = [15, 10], 1024
-
-
-def store_of(quick: bool) -> Any:
-    import graphlab as gl
-
-    nodes, edges = (20_000, 100_000) if quick else (NODES, EDGES)
-    path = FOLDER / f"sbm-{nodes}-{edges}-{WIDTH}"
-    if not (path / "manifest.json").exists():
-        gl.datasets.generate(
-            "sbm", nodes, edges, WIDTH, path=path, train=0.1, overwrite=True
-        )
-    return gl.outofcore.Store.open(path)
+MODES = ("replay", "hybrid", "rolling", "direct")
+# Hybrid gets a disk on which this share of the packs would not fit.
+HYBRID_SHORT = 0.15
 
 
-def setup(memory: float, disk: float, quick: bool, facts: dict[str, Any]) -> Trial:
+def seeds_of(dataset: Any, setting: Setting) -> Any:
+    return dataset.ids("train")[: setting.batches * setting.batch_size]
+
+
+def make(store: Any, setting: Setting, mode: str, disk: int | None) -> Any:
+    """A plan made from nothing, with the seconds that took."""
     from graphlab.outofcore import plan
 
-    store = store_of(quick)
-    features = store.num_nodes * WIDTH * 4
-    batch = 64 if quick else BATCH
-    fanout = [5, 5] if quick else FANOUT
-    given = {
-        "replay": None,
-        "hybrid": None,
-        "rolling": int(disk * features),
-        "direct": None,
-    }
-    contenders: list[Contender] = []
-    base: Any = None
-    for mode, limit in given.items():
-        if mode == "hybrid":  # in half of what replay takes
-            limit = sum(p.stat().st_size for p in base.path.iterdir()) // 2
-        name = f"{mode}-{quick}-{memory}-{limit}"
-        start = time.perf_counter()
-        made = plan(
-            store,
-            fanout,
-            "train",
-            batch,
-            memory=int(memory * features),
-            disk=limit,
-            mode=mode,
-            path=FOLDER / f"modes-{zlib.crc32(name.encode()):08x}",
+    name = f"{setting}-{mode}-{disk}"
+    path = FOLDER / f"modes-{zlib.crc32(name.encode()):08x}"
+    cgroup.drop_caches()
+    start = time.perf_counter()
+    made = plan(
+        store,
+        list(setting.fanout),
+        seeds_of(store.dataset(), setting),
+        setting.batch_size,
+        memory=setting.budget,
+        disk=disk,
+        mode=mode,
+        path=path,
+        overwrite=True,
+    )
+    return made, time.perf_counter() - start
+
+
+def setup(setting: Setting, rolling_share: float, short: float) -> Trial:
+    import torch
+
+    import graphlab as gl
+    from graphlab.outofcore import Store
+
+    make_store(setting)
+    store = Store.open(setting.store)
+    features = setting.num_nodes * setting.num_features * 4
+    plans: dict[str, tuple[Any, float]] = {}
+    for mode in MODES:
+        disk = int(rolling_share * features) if mode == "rolling" else None
+        if mode == "hybrid":
+            replay = plans["replay"][0]
+            held = sum(p.stat().st_size for p in replay.path.iterdir())
+            disk = int(held - short * replay.totals["pack_bytes"])
+        plans[mode] = make(store, setting, mode, disk)
+
+    def reference() -> list[float]:
+        dataset = store.dataset()
+        loader = gl.sample.NeighborLoader(
+            dataset,
+            list(setting.fanout),
+            setting.batch_size,
+            seeds_of(dataset, setting),
+            columns=[],
         )
-        prepared = time.perf_counter() - start
-        base = made if mode == "replay" else base
-        contenders.append(contender(mode, made, base, prepared))
-    direct = contenders[-1]
-    return Trial(contenders, _equal, reference=lambda: direct.value(direct.run()))
+        x = dataset.columns["x"].gather(torch.arange(setting.num_nodes))
+        return [float(x[batch.n_id].sum()) for batch in loader]
+
+    def agree(mine: list[float] | None, theirs: list[float]) -> None:
+        assert mine is None or mine == theirs, "batches differ"
+
+    contenders = [contender(mode, *plans[mode]) for mode in MODES]
+    contenders.append(stream(plans["replay"][0]))
+    return Trial(contenders, agree, reference=reference)
 
 
-def _equal(mine: list[float], theirs: list[float]) -> None:
-    assert mine == theirs, "batches differ"
-
-
-def contender(mode: str, made: Any, base: Any, prepared: float) -> Contender:
-    told = {
-        cost.mode: cost for cost in (made if mode != "direct" else base).explain().modes
-    }
+def contender(mode: str, made: Any, prepared: float) -> Contender:
+    cost = {c.mode: c for c in made.explain().modes}[mode]
 
     def run() -> dict[str, Any]:
         loader = made.loader()
-        sums = [float(batch.x.sum()) for batch in loader]
-        stats = loader.stats()
-        peak = getattr(loader._engine, "peak_disk_bytes", 0)
+        found: list[dict[str, Any]] = []
+        for _ in range(2):
+            sums = [float(batch.x.sum()) for batch in loader]
+            found.append({"sums": sums, **loader.stats()})
+        peak = getattr(loader._engine, "peak_disk_bytes", None)
         loader.close()
-        return {"sums": sums, "peak_disk_bytes": peak, **stats}
+        cold, steady = found
+        steady["cold_seconds"], steady["cold_sums"] = cold["seconds"], cold["sums"]
+        return {**steady, "peak_window_bytes": peak}
 
     def notes(found: dict[str, Any]) -> dict[str, Any]:
-        kept = {key: value for key, value in found.items() if key != "sums"}
-        cost = told[mode]
+        kept = {key: value for key, value in found.items() if "sums" not in key}
         return {
             **kept,
-            "predicted_seconds": cost.read_seconds,
-            "of_predicted": found["seconds"] / max(cost.read_seconds, 1e-9),
+            "read_bandwidth": found["device_bytes"] / found["seconds"],
+            "predicted_seconds": cost.seconds,
+            "of_predicted": found["seconds"] / max(cost.seconds, 1e-9),
             "predicted_read_bytes": cost.read_bytes,
             "prepare_seconds": prepared,
-            "disk_bytes": cost.disk_bytes,
+            "predicted_prepare_seconds": cost.prepare_seconds,
+            "disk_bytes": sum(
+                p.stat().st_size for p in made.path.rglob("*") if p.is_file()
+            ),
+            "declared_disk_bytes": made.body["arguments"]["disk"],
             "calibration": made.calibration._asdict(),
         }
 
@@ -106,35 +126,59 @@ def contender(mode: str, made: Any, base: Any, prepared: float) -> Contender:
         run,
         ["torch", "numpy"],
         prepare=cgroup.drop_caches,
-        value=lambda found: found["sums"],
+        value=lambda found: found["cold_sums"],
         seconds=lambda found: found["seconds"],
         notes=notes,
     )
 
 
+def stream(made: Any) -> Contender:
+    """Read the packs front to back, and do nothing else."""
+    from graphlab.outofcore.reader import DirectFile, Ring, cut
+
+    path = Path(made.path) / "pack-x-00000.bin"
+
+    def run() -> dict[str, Any]:
+        file = DirectFile(path)
+        ring = Ring(made.sizing.depth, made.sizing.segment)
+        start = time.perf_counter()
+        for _ in ring.stream(cut(file, 0, file.size, ring.segment)):
+            pass
+        seconds = time.perf_counter() - start
+        ring.close()
+        file.close()
+        return {"seconds": seconds, "read_bytes": file.device_bytes}
+
+    return Contender(
+        "only read the packs",
+        run,
+        prepare=cgroup.drop_caches,
+        value=lambda found: None,
+        seconds=lambda found: found["seconds"],
+        notes=lambda found: {
+            **found,
+            "read_bandwidth": found["read_bytes"] / found["seconds"],
+        },
+    )
+
+
 def cases(quick: bool) -> Iterable[Case]:
-    memory, disk = (0.8, 4.0) if quick else (0.25, 1.0)
-    facts = {
-        "graph": "sbm",
-        "num_nodes": NODES,
-        "num_edges": EDGES,
-        "num_features": WIDTH,
-        "dtype": "float32",
-        "fanout": FANOUT,
-        "batch_size": BATCH,
-        "seed_share": 0.1,
-        "memory_share": memory,
-        "rolling_disk_share": disk,
-    }
+    setting = Setting(batches=49)
+    share, short = 1.0, HYBRID_SHORT
+    if quick:
+        setting = Setting(20_000, 100_000, 128, 0.1, (5, 5), 64, 16, 0.5, batches=31)
+        share, short = 4.0, 0.02
+    facts = {**setting.facts, "model": None, "rolling_disk_share": share}
     yield Case(
-        f"loader only, {NODES:,} x {WIDTH}, memory {100 * memory:.0f} %, "
-        f"rolling in {disk:.0f}x the features",
-        lambda seed: setup(memory, disk, quick, facts),
+        f"loader only, {setting.num_nodes:,} x {setting.num_features}, "
+        f"{setting.batches} batches, memory {100 * setting.budget_share:.0f} %, "
+        f"rolling in {share:.0f}x the features",
+        lambda seed: setup(setting, share, short),
         facts,
-        repeats=1 if quick else 3,
+        repeats=2,
         warmups=0,
     )
 
 
 if __name__ == "__main__":
-    harness.main("disk_modes", cases, repeats=3)
+    harness.main("disk_modes", cases, repeats=2)

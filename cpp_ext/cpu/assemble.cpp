@@ -9,63 +9,18 @@
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <optional>
 #include <string>
 
-#include "check.h"
+#include "codec.h"
 #include "simd.h"
 
 namespace graphlab {
 namespace {
 
-enum class Decode { kCopy, kFloat16, kBfloat16, kInt8 };
-
-// How a stored row becomes an output row.
-struct Codec {
-  Decode how;
-  int64_t width;      // values in a row
-  int64_t row_bytes;  // stored
-  int64_t out_bytes;  // in the output
-};
-
 // Rows ahead to ask the memory for: about the latency of one row's first lines.
 constexpr int64_t kAhead = 8;
-
-inline float half_to_float(uint16_t half) {
-  const uint32_t magnitude = half & 0x7fffu;
-  // 2^112 moves the exponent bias from 15 to 127; the product is exact.
-  const float scaled =
-      std::bit_cast<float>(magnitude << 13) * std::bit_cast<float>(0x77800000u);
-  uint32_t bits = std::bit_cast<uint32_t>(scaled);
-  bits |= magnitude >= 0x7c00u ? 0x7f800000u : 0u;
-  return std::bit_cast<float>(bits | (static_cast<uint32_t>(half & 0x8000u) << 16));
-}
-
-inline void place(const Codec& codec, const uint8_t* from, uint8_t* to) {
-  if (codec.how == Decode::kCopy) {
-    std::memcpy(to, from, static_cast<size_t>(codec.out_bytes));
-    return;
-  }
-  float* out = reinterpret_cast<float*>(to);
-  if (codec.how == Decode::kInt8) {
-    float scale;
-    std::memcpy(&scale, from, sizeof(scale));
-    const int8_t* value = reinterpret_cast<const int8_t*>(from + sizeof(scale));
-    for (int64_t j = 0; j < codec.width; ++j) {
-      out[j] = static_cast<float>(value[j]) * scale;
-    }
-    return;
-  }
-  for (int64_t j = 0; j < codec.width; ++j) {
-    uint16_t value;
-    std::memcpy(&value, from + 2 * j, sizeof(value));
-    out[j] = codec.how == Decode::kFloat16
-                 ? half_to_float(value)
-                 : std::bit_cast<float>(static_cast<uint32_t>(value) << 16);
-  }
-}
 
 // Copies hits; notes for each pack row where it belongs. Returns false on a slot or a
 // pack row that does not exist.
@@ -126,22 +81,6 @@ bool scatter_sparse(const uint8_t* bytes, int64_t size, const int64_t* begin,
   return true;
 }
 
-int64_t item_bytes(const Tensor& t) { return static_cast<int64_t>(t.element_size()); }
-
-Codec codec_for(const Tensor& out, const std::string& decode) {
-  GL_CHECK(out.dim() == 2, "`out` must be [rows, width]");
-  check_contiguous(out, "out");
-  const int64_t width = out.size(1), out_bytes = width * item_bytes(out);
-  if (decode == "copy") return {Decode::kCopy, width, out_bytes, out_bytes};
-  GL_CHECK(out.scalar_type() == ScalarType::Float, "`out` must be float32");
-  if (decode == "float16") return {Decode::kFloat16, width, 2 * width, out_bytes};
-  if (decode == "bfloat16") return {Decode::kBfloat16, width, 2 * width, out_bytes};
-  GL_CHECK(decode == "int8", "`decode` is unknown");
-  return {Decode::kInt8, width, width + 4, out_bytes};
-}
-
-uint8_t* raw(const Tensor& t) { return static_cast<uint8_t*>(t.data_ptr()); }
-
 void assemble_hits(const Tensor& slots, const Tensor& source, std::string decode,
                    Tensor out, Tensor dst) {
   const Codec codec = codec_for(out, decode);
@@ -157,6 +96,7 @@ void assemble_hits(const Tensor& slots, const Tensor& source, std::string decode
   const bool fine =
       copy_hits(codec, raw(slots), slots.size(0), source.const_data_ptr<int32_t>(),
                 source.size(0), raw(out), place_of, dst.size(0));
+  if (codec.stream) stream_end();
   GL_CHECK(fine, "`source` names a slot or a pack row that does not exist");
   for (int64_t i = 0; i < dst.size(0); ++i) {
     GL_CHECK(place_of[i] >= 0, "`source` leaves out a pack row");
@@ -177,6 +117,7 @@ void assemble_rows(const Tensor& bytes, std::optional<Tensor> offset, const Tens
   const bool fine =
       copy_rows(codec, raw(bytes), bytes.size(0), starts, dst.const_data_ptr<int32_t>(),
                 dst.size(0), raw(out), out.size(0));
+  if (codec.stream) stream_end();
   GL_CHECK(fine, "`offset` or `dst` reaches past the end");
 }
 

@@ -24,6 +24,25 @@ inline void stream(T* to, const T (&from)[kCount]) {
   std::memcpy(to, from, sizeof(from));
 }
 
+// Copy whole cache lines past the caches; `to` must be aligned for 16 bytes.
+inline void stream_lines(void* to, const void* from, int64_t bytes) {
+#if defined(__SSE2__)
+  const __m128i* source = static_cast<const __m128i*>(from);
+  __m128i* target = static_cast<__m128i*>(to);
+  for (int64_t i = 0; i < bytes / 16; i += 4) {
+    const __m128i a = _mm_loadu_si128(source + i), b = _mm_loadu_si128(source + i + 1);
+    const __m128i c = _mm_loadu_si128(source + i + 2);
+    const __m128i d = _mm_loadu_si128(source + i + 3);
+    _mm_stream_si128(target + i, a);
+    _mm_stream_si128(target + i + 1, b);
+    _mm_stream_si128(target + i + 2, c);
+    _mm_stream_si128(target + i + 3, d);
+  }
+#else
+  std::memcpy(to, from, static_cast<size_t>(bytes));
+#endif
+}
+
 inline void stream_end() {
 #if defined(__SSE2__)
   _mm_sfence();

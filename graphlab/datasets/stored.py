@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
+import mmap
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +27,8 @@ GAP_BYTES = 16 * 2**10
 # One request reads at most this much, and one round of gather holds at most this much.
 SPAN_BYTES = 2**20
 STAGE_BYTES = 4 * 2**20
+# Reads past the page cache move whole blocks.
+BLOCK = 4096
 
 
 class StoredColumn:
@@ -43,6 +49,7 @@ class StoredColumn:
         scale: [N] float32, mapped from its file, for int8 columns; else None.
         file_bytes: Bytes that the column takes on disk.
         nbytes: 0: nothing is held in memory.
+        verified: Whether a scan of this process has compared all checksums.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class StoredColumn:
         self._file_entry = files[entry.files["data"]]
         self.file_bytes = self._file_entry.bytes
         self.nbytes = 0
+        self.verified = False
         if "scale" in entry.files:
             scale = folder / entry.files["scale"]
             self.scale = encoding.map_file(str(scale), "float32", entry.shape[:1])
@@ -141,7 +149,8 @@ class StoredColumn:
 
         Yields:
             First row of the piece, and its bytes as stored: uint8 [rows, row_bytes], a
-            view of one buffer that the next piece overwrites.
+            view of a buffer, valid until the next. Pieces take half of ``chunk_bytes``:
+            while one is used, the next is read.
 
         Raises:
             StoreError: a damaged or truncated file.
@@ -150,19 +159,44 @@ class StoredColumn:
         stop = self.shape[0] if stop is None else min(stop, self.shape[0])
         if self.row_bytes == 0:
             return
-        rows = max(1, chunk_bytes // self.row_bytes)
-        buffer = _bytes(min(rows, max(0, stop - start)), self.row_bytes)
+        # Half is read, on a thread, while the caller works on the other half.
+        rows = max(1, chunk_bytes // 2 // self.row_bytes)
+        unit = BLOCK // math.gcd(BLOCK, self.row_bytes)  # rows that fill whole blocks
+        whole = rows >= unit and start % unit == 0
+        rows = min(rows // unit * unit if whole else rows, max(1, stop - start))
+        buffers = [_pages(rows * self.row_bytes) for _ in range(2)]
         watch = _Watch(self.path, self._file_entry, start * self.row_bytes)
-        with self._open() as descriptor:
-            for first in range(start, stop, rows):
-                piece = buffer[: min(rows, stop - first)]
-                view = piece.reshape(-1).numpy()
-                self._read(descriptor, view, first * self.row_bytes)
+        with (
+            self._open() as descriptor,
+            self._open_direct(whole) as direct,
+            ThreadPoolExecutor(1) as thread,
+        ):
+
+            def read(number: int) -> tuple[int, Tensor]:
+                first = start + number * rows
+                count, buffer = min(rows, stop - first), buffers[number % 2]
+                view = buffer[: count * self.row_bytes]
+                place = first * self.row_bytes
+                done = (
+                    0 if direct is None else _read_blocks(direct, buffer, view, place)
+                )
+                # What is left: all where O_DIRECT is refused, or a damaged end.
+                self._read(descriptor, view[done:], place + done)
+                piece = torch.from_numpy(view).view(count, self.row_bytes)
                 if verify:
                     watch.feed(view)
-                yield first, piece
+                return first, piece
+
+            pieces = -(-max(0, stop - start) // rows)
+            ahead = thread.submit(read, 0) if pieces else None
+            for number in range(pieces):
+                assert ahead is not None
+                found = ahead.result()
+                ahead = thread.submit(read, number + 1) if number + 1 < pieces else None
+                yield found
         if verify:
             watch.finish(stop * self.row_bytes)
+            self.verified = self.verified or start == 0
 
     def decode(self, raw: Tensor, rows: Tensor | slice | None = None) -> Tensor:
         """Turn stored bytes of rows into values.
@@ -193,6 +227,19 @@ class StoredColumn:
             raise StoreError(self.path, None, what, "no file", remedy) from error
         try:
             yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _open_direct(self, wanted: bool) -> Iterator[int | None]:
+        """The file past the page cache; None where that is not possible."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        except OSError:
+            yield None
+            return
+        try:
+            yield descriptor if wanted else None
         finally:
             os.close(descriptor)
 
@@ -271,6 +318,28 @@ class _Watch:
         if end == self._bytes and not self._skip:
             found = self._checksums.table()
             chunked.compare(self._path, self._expected, found, self._next)
+
+
+def _pages(size: int) -> Array:
+    """A buffer of whole blocks, as reads past the page cache want it."""
+    region = mmap.mmap(-1, max(-(-size // BLOCK) * BLOCK, BLOCK))
+    return np.frombuffer(region, dtype=np.uint8)
+
+
+def _read_blocks(descriptor: int, buffer: Array, view: Array, place: int) -> int:
+    """Fill ``view``, the front of ``buffer``, as far as whole blocks can be read."""
+    end, done = min(-(-len(view) // BLOCK) * BLOCK, len(buffer)), 0
+    while done < len(view):
+        try:
+            got = os.preadv(descriptor, [buffer[done:end].data], place + done)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+            return done
+        done += got
+        if got == 0 or got % BLOCK:  # the end of the file
+            break
+    return min(done, len(view))
 
 
 def _bytes(rows: int, width: int) -> Tensor:

@@ -30,6 +30,13 @@ declare(
     namespace="graphlab_io",
 )
 declare(
+    "uring_rows(Tensor(a!) buffer, int handle, int file, Tensor requests, Tensor begin, "
+    "Tensor dst, Tensor? scale, str decode, Tensor(b!) out, Tensor? keep, "
+    "Tensor(c!)? slots, Tensor(d!) failed) -> int",
+    twin=f"{_TWIN}:uring_rows",
+    namespace="graphlab_io",
+)
+declare(
     "uring_close(Tensor buffer, int handle) -> ()",
     twin=f"{_TWIN}:uring_close",
     namespace="graphlab_io",
@@ -100,6 +107,60 @@ class Uring:
             raise OSError(-count, os.strerror(-count))
         pairs = self._done[:count].tolist()
         return [(int(tag), int(result)) for tag, result in pairs]
+
+    def rows(
+        self,
+        file: int,
+        requests: Tensor,
+        begin: Tensor,
+        dst: Tensor,
+        out: Tensor,
+        *,
+        decode: str = "copy",
+        scale: Tensor | None = None,
+        keep: Tensor | None = None,
+        slots: Tensor | None = None,
+    ) -> tuple[int, Tensor]:
+        """Read rows that lie apart, and put each where it belongs as soon as it arrives.
+
+        Args:
+            file: The descriptor.
+            requests: [r, 3], int64: offset and length of each read, and the first of its
+                rows; as aligned as the file wants them.
+            begin: [n], int64: where each row begins in the file.
+            dst: [n], int32: its row of ``out``; -1: nowhere.
+            out: [rows, width], written.
+            decode: As in :func:`graphlab.ops.io.assemble_hits`.
+            scale: [n], float32, of int8 rows whose scales are not in the file.
+            keep: [n], int32: the slot that takes each row as packs hold it; -1: none.
+            slots: [slots, row bytes], uint8, written.
+
+        Returns:
+            Bytes read; and for each request whether it ended short or failed: its rows are
+            to be read again.
+
+        Raises:
+            OSError: the system refuses to queue reads.
+            RuntimeError: a row, or a place, that does not exist.
+        """
+        failed = torch.zeros(len(requests), dtype=torch.bool)
+        moved = torch.ops.graphlab_io.uring_rows(
+            self._buffer,
+            self._handle,
+            file,
+            requests,
+            begin,
+            dst,
+            scale,
+            decode,
+            out,
+            keep,
+            slots,
+            failed,
+        )
+        if moved < 0:
+            raise OSError(-moved, os.strerror(-moved))
+        return moved, failed
 
     def close(self) -> None:
         """Give the queue back; nothing may be in flight. Harmless when repeated."""

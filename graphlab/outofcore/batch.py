@@ -10,13 +10,20 @@ import torch
 from torch import Tensor
 
 from graphlab.datasets.column import SparseColumn, gather
-from graphlab.outofcore.columns import SPARSE_STEP_BYTES, Rows, gather_sparse
+from graphlab.outofcore.columns import (
+    SPARSE_STEP_BYTES,
+    DenseRows,
+    Rows,
+    gather_sparse,
+)
 from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Block, Pool, block_bytes
 from graphlab.sample.loader import Made
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
+
+    from graphlab.outofcore.scattered import Edges
 
 
 class Fields:
@@ -25,17 +32,22 @@ class Fields:
     Args:
         node: Node columns by name, in the order of the batch's fields: the resident column,
             or the rows that are read from disk.
-        edge: Edge columns by name; all resident.
+        edge: Edge columns by name, likewise; sparse ones are resident.
         disjoint: Whether batches carry ``batch``, the tree of each node.
     """
 
     def __init__(
         self,
         node: dict[str, Tensor | SparseColumn | Rows],
-        edge: dict[str, Tensor | SparseColumn],
+        edge: dict[str, Tensor | SparseColumn | Rows],
         disjoint: bool,
     ) -> None:
         self.node, self.edge, self.disjoint = node, edge, disjoint
+
+    @property
+    def edges_on_disk(self) -> list[DenseRows]:
+        """Edge columns that are read from disk; stand-ins for others have no name."""
+        return [c for c in self.edge.values() if isinstance(c, DenseRows) and c.name]
 
     def block_bytes(self, nodes: int, edges: int, seeds: int) -> int:
         """Bytes of the output buffer of a batch."""
@@ -54,6 +66,7 @@ class Fields:
         return (
             total
             + (48 * nodes if unpacked else 0)
+            + (40 * edges if self.edges_on_disk else 0)
             + (4 * SPARSE_STEP_BYTES if sparse else 0)
         )
 
@@ -65,10 +78,17 @@ class Assembler:
         fields: What a batch holds.
         pool: Output buffers.
         device: Where batches go.
+        edges: Reads edge columns that are on disk; None where there are none.
     """
 
-    def __init__(self, fields: Fields, pool: Pool, device: torch.device) -> None:
-        self.fields, self.pool, self.device = fields, pool, device
+    def __init__(
+        self,
+        fields: Fields,
+        pool: Pool,
+        device: torch.device,
+        edges: Edges | None = None,
+    ) -> None:
+        self.fields, self.pool, self.device, self.edges = fields, pool, device, edges
 
     def begin(self, record: Record) -> Filling:
         """Start the batch of a record: ids and edges are in place."""
@@ -141,6 +161,11 @@ class Filling:
         return Made(data, self._nodes, nbytes)
 
     def _gather(self, column: Any, ids: Tensor) -> Tensor:
+        if isinstance(column, DenseRows):
+            assert self._assembler.edges is not None
+            out = self._block.take((len(ids), *column.shape), column.dtype)
+            self._assembler.edges.gather(column, ids, out)
+            return out
         out = self._block.take((len(ids), *column.shape[1:]), column.dtype)
         if not isinstance(column, SparseColumn):
             return gather(column, ids, out)

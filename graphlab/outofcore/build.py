@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,15 @@ from graphlab.outofcore.sizing import (
     Sizing,
     ring_sizes,
     share_out,
-    spare_sizes,
+    shared_sizes,
 )
 from graphlab.outofcore.uses import Order, room_for_slots, spill_uses
 from graphlab.progress import duration, say
 
 # Below this the modes do not differ by anything that could be predicted.
 LEAST_BYTES = 64 * 2**20
+# More than the caches of common processors, and soon filled.
+CALIBRATION_BYTES = 64 * 2**20
 
 
 def within_process(memory: int | str, process_memory: int | str) -> int:
@@ -170,11 +173,14 @@ def _calibrate(job: Job, ledger: Ledger) -> Calibration:
     files = [c.path for c in job.store.columns.values() if hasattr(c, "path")]
     path = max(files or [job.store.path / "graph.idx.bin"], key=_size)
     depth, segment = ring_sizes(job.limit, 0)
-    with ledger.hold("calibration", depth * segment):
+    memory = min(job.limit // 4, CALIBRATION_BYTES)
+    with ledger.hold("calibration", depth * segment + memory):
         held = sum(p.stat().st_size for p in job.path.iterdir() if p.is_file())
         left = 2**28 if job.disk is None else max(job.disk - held, 0)
         room = min(2**26, left // 4)
-        return calibrate(path, depth, segment, folder=job.path, room=room)
+        return calibrate(
+            path, depth, segment, folder=job.path, room=room, memory=memory
+        )
 
 
 def _size(path: Path) -> int:
@@ -203,6 +209,8 @@ def _build_replay(
             identity=sampling,
         )
     ledger.take("index tables", samples.nbytes * (2 + 2 * len(columns)))
+    sample_seconds = jobs.sample_seconds(job)
+    start = time.perf_counter()
     order = Order(job.request.epochs, len(job.request.batches(0)), job.world_size)
     with ledger.hold("counts of nodes", 4 * num_nodes):
         demand = schedule.measure(job.path, samples, num_nodes, columns, ledger)
@@ -237,6 +245,9 @@ def _build_replay(
             raise DiskError(_too_small(job, columns))
         shared = split.shared
         programmes = schedule.compile_programmes(*compiled, shared=shared)
+    # Shares that were tried are no part of the work that windows repeat.
+    seconds = (time.perf_counter() - start) / job.request.epochs
+    seconds /= 1 + len(residents.tried) / 2
     if uses is not None:
         uses.delete()
     packs = [Packed(job.path, rows, programmes, hot, shared) for rows in columns]
@@ -250,6 +261,9 @@ def _build_replay(
             pack_bytes=sum(p.pack_bytes for p in packs) // epochs,
             scan_bytes=sum(rows.file_bytes for rows in columns),
             hot_bytes=sum(p.hot_bytes for p in packs),
+            accesses=accesses // epochs,
+            sample_seconds=sample_seconds,
+            schedule_seconds=seconds,
         )
         fits = disk_need(job, packs) is None
         _choose(job, asked, columns, fits, split, calibration)
@@ -272,6 +286,8 @@ def _build_replay(
     misses = programmes.misses + programmes.shared
     totals = totals_of(job, ledger, largest) | {
         "accesses": accesses,
+        "sample_seconds": sample_seconds,
+        "schedule_seconds": seconds,
         "hits": accesses - misses,
         "misses": misses,
         "shared_rows": 0 if shared is None else len(shared),
@@ -355,7 +371,7 @@ def _size_replay(
     record = int((samples["length"].astype(np.int64) + each * samples["rows"]).max())
     batches = len(samples)
     row_bytes = max((r.row_bytes for r in columns if r.kind == "dense"), default=0)
-    shared = int(np.prod(spare_sizes(job.limit, row_bytes))) if hybrid else 0
+    shared = int(np.prod(shared_sizes(job.limit, row_bytes))) if hybrid else 0
     sizing = share_out(
         job.limit,
         fields,

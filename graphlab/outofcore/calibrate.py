@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
+from graphlab.ops import io
+from graphlab.ops.uring import Uring
 from graphlab.outofcore.reader import ALIGN, DirectFile, Ring, allocate, cut
 
 _SECONDS = 0.3
 _THREADS = 16
+_GROUP = 1024
+_ROW_BYTES = 512
 
 
 class Calibration(NamedTuple):
@@ -21,15 +26,19 @@ class Calibration(NamedTuple):
 
     Attributes:
         sequential: Bytes a second, 1 MiB reads in order, several in flight.
-        random: Reads of 4 KiB a second, 16 in flight.
+        random: Reads of 4 KiB a second, as many in flight as rows that are read where they
+            are have.
         direct: Whether reads bypassed the page cache.
         write: Bytes a second, written in order and flushed; 0: not measured.
+        gather: Bytes a second of rows picked at random in memory, by one thread; 0: not
+            measured.
     """
 
     sequential: float
     random: float
     direct: bool
     write: float = 0.0
+    gather: float = 0.0
 
     @property
     def writing(self) -> float:
@@ -50,6 +59,7 @@ def calibrate(
     *,
     folder: Path | None = None,
     room: int = 0,
+    memory: int = 0,
 ) -> Calibration:
     """Measure for about ``3 * seconds``; holds a ring of the given sizes.
 
@@ -59,6 +69,8 @@ def calibrate(
         seconds: Of each of three measurements.
         folder: Where at most ``room`` bytes are written for a moment; None: nowhere.
         room: See there.
+        memory: Bytes that may be held for a moment, to measure how fast rows are put
+            together; best more than the caches.
 
     A file of a few MiB is read once: then the figures are rough, and so is what they cost.
     """
@@ -74,7 +86,8 @@ def calibrate(
         pages = max(1, file.size // ALIGN)
         order = np.random.default_rng(0).permutation(min(pages, 2**20))
         places = (order * (pages // len(order)) * ALIGN).tolist()[: 2**16]
-        end = time.perf_counter() + seconds
+        start = time.perf_counter()
+        end = start + seconds
 
         def read(some: list[int]) -> int:
             buffer, count = allocate(ALIGN), 0
@@ -85,18 +98,55 @@ def calibrate(
                     break
             return count
 
-        start = time.perf_counter()
-        with ThreadPoolExecutor(_THREADS) as pool:
-            shares = [places[i::_THREADS] for i in range(_THREADS)]
-            reads = sum(pool.map(read, shares)) if file.size else 0
+        reads = 0
+        if ring.queue is not None and file.size >= ALIGN:
+            reads = _by_queue(file, ring.queue, places, end)
+        elif file.size:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                shares = [places[i::_THREADS] for i in range(_THREADS)]
+                reads = sum(pool.map(read, shares))
         random = reads / max(time.perf_counter() - start, 1e-6)
         write = 0.0
         if folder is not None and room >= ring.segment:
             write = _write_rate(folder / ".calibration", room, ring.segment, seconds)
-        return Calibration(max(sequential, 1.0), max(random, 1.0), file.direct, write)
+        gather = _gather_rate(memory) if memory >= 2**20 else 0.0
+        return Calibration(
+            max(sequential, 1.0), max(random, 1.0), file.direct, write, gather
+        )
     finally:
         ring.close()
         file.close()
+
+
+def _by_queue(file: DirectFile, queue: Uring, places: list[int], end: float) -> int:
+    """Pages read through a queue, some hundred at a time, until ``end``."""
+    out, reads = torch.zeros((1, 1)), 0
+    while time.perf_counter() < end:
+        some = torch.tensor(places[:_GROUP])
+        places = places[_GROUP:] + places[:_GROUP]
+        count = len(some)
+        size = torch.full((count,), ALIGN)
+        requests = torch.stack([some, size, torch.arange(count)], dim=1)
+        none = torch.full((count,), -1, dtype=torch.int32)
+        queue.rows(file.descriptor, requests, some, none, out)
+        reads += count
+    return reads
+
+
+def _gather_rate(memory: int) -> float:
+    """Rows of 512 bytes out of one half of ``memory`` into the other, the second time."""
+    count = memory // 2 // _ROW_BYTES
+    held = torch.from_numpy(allocate(2 * count * _ROW_BYTES))[: 2 * count * _ROW_BYTES]
+    slots, out = held.view(2, count, _ROW_BYTES)
+    held.zero_()
+    order = np.random.default_rng(0).permutation(count).astype(np.int32)
+    none = torch.zeros(0, dtype=torch.int32)
+    best = float("inf")
+    for _ in range(2):
+        start = time.perf_counter()
+        io.assemble_hits(slots, torch.from_numpy(order), out, none)
+        best = min(best, time.perf_counter() - start)
+    return out.nbytes / max(best, 1e-6)
 
 
 def _write_rate(path: Path, room: int, segment: int, seconds: float) -> float:

@@ -81,12 +81,13 @@ class DenseRows:
     def scan(self, chunk_bytes: int, start: int = 0) -> Iterator[tuple[int, Bytes]]:
         """Packed rows from ``start`` on, in pieces: first row, uint8 [rows, row_bytes].
 
-        Reads the file once, front to back, and checks its checksums; a piece is valid until
-        the next. Holds ``2 * chunk_bytes`` at most.
+        Reads the file once, front to back, and checks its checksums the first time; a piece
+        is valid until the next. Holds ``2 * chunk_bytes`` at most.
         """
         rows = max(1, chunk_bytes // max(1, self.row_bytes))
         step = rows * max(1, self.column.row_bytes)
-        for first, raw in self.column.scan(step, start=start):
+        verify = not self.column.verified  # windows scan the same file again and again
+        for first, raw in self.column.scan(step, start=start, verify=verify):
             piece = raw.numpy()
             if self.column.scale is not None:
                 scale = self.column.scale[first : first + len(piece)].numpy()

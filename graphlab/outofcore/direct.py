@@ -21,7 +21,7 @@ from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Pool
 from graphlab.outofcore.reader import Ring
 from graphlab.outofcore.replay import Hot
-from graphlab.outofcore.scattered import ColumnFile
+from graphlab.outofcore.scattered import RowFile, Target
 from graphlab.sample.loader import Made
 
 _REMEDY = "choose a smaller batch_size or fewer neighbours"
@@ -32,7 +32,7 @@ class _File:
 
     def __init__(self, rows: DenseRows, hot: Hot) -> None:
         self.rows, self.hot = rows, hot
-        self.file = ColumnFile(rows)
+        self.file = RowFile.of_column(rows)
 
 
 class Direct:
@@ -159,5 +159,4 @@ class Direct:
         dst = torch.empty(len(wanted), dtype=torch.int32)
         io.assemble_hits(entry.hot.slots, source, out, dst, decode=rows.decode)
         assert self._ring is not None
-        for part, bytes, offset in entry.file.read(wanted, self._ring, self._gap):
-            io.assemble_rows(bytes, dst[part], out, offset=offset, decode=rows.decode)
+        entry.file.read(wanted, self._ring, self._gap, Target(out, dst))

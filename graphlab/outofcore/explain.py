@@ -24,8 +24,8 @@ class ModeCost:
         memory_bytes: Memory that it needs or takes.
         disk_bytes: What the plan takes on disk beside the store.
         read_bytes: Read in an epoch.
-        read_seconds: Time of reading them, by the calibration.
-        prepare_seconds: Time of reading and writing while planning, sampling aside.
+        seconds: Time of an epoch of batches for a caller that takes none, by prediction.
+        prepare_seconds: Time of planning.
         note: Why it was, or cannot be, chosen.
     """
 
@@ -33,7 +33,7 @@ class ModeCost:
     memory_bytes: int
     disk_bytes: int
     read_bytes: int
-    read_seconds: float
+    seconds: float
     prepare_seconds: float
     note: str
 
@@ -83,7 +83,7 @@ class Explanation:
     prefetch: int
 
     def __str__(self) -> str:
-        head = ("mode", "memory", "disk", "read/epoch", "reading", "preparing", "")
+        head = ("mode", "memory", "disk", "read/epoch", "epoch", "preparing", "")
         rows: list[tuple[str, ...]] = [head]
         for cost in self.modes:
             mark = "> " if cost.mode == self.chosen else "  "
@@ -93,7 +93,7 @@ class Explanation:
                     sizes.show(cost.memory_bytes),
                     sizes.show(cost.disk_bytes),
                     sizes.show(cost.read_bytes),
-                    duration(cost.read_seconds),
+                    duration(cost.seconds),
                     duration(cost.prepare_seconds),
                     cost.note,
                 )
@@ -191,12 +191,13 @@ def _modes(plan: Plan) -> list[ModeCost]:
         )
     ]
     if "misses" not in totals:
-        if plan.mode == "direct":
-            note = "rows read by a batch are known only as it is sampled"
-            costs.append(ModeCost("direct", sizing.total, 0, 0, 0.0, 0.0, note))
         return costs
     columns = jobs.place(job).rows(job)
     demand = _demand(plan, load)
+    if plan.mode == "direct":
+        note = "fresh samples; rows are read where they are, by a few sampled batches"
+        found = predict.direct(demand, columns, disk)
+        return [*costs, _cost("direct", sizing.total, found, note)]
     if plan.mode == "hybrid":  # as if every row were packed
         shared = totals["shared_reads"] // plan.epochs
         size = shared * sum(rows.row_bytes for rows in columns)
@@ -227,16 +228,20 @@ def _modes(plan: Plan) -> list[ModeCost]:
 
 def _demand(plan: Plan, load: int) -> predict.Demand:
     """An epoch of the plan's trace."""
-    # Totals of windows are those of one epoch.
-    epochs, totals = 1 if plan.mode == "rolling" else plan.epochs, plan.totals
+    # Totals of the modes that sample while training are those of one epoch.
+    traced = plan.mode in ("replay", "hybrid")
+    epochs, totals = plan.epochs if traced else 1, plan.totals
     return predict.Demand(
         plan.batches_per_epoch,
         totals["misses"] // epochs,
-        totals["sample_bytes"] // epochs,
-        totals["programme_bytes"] // epochs,
+        totals.get("sample_bytes", 0) // epochs,
+        totals.get("programme_bytes", 0) // epochs,
         totals["pack_bytes"] // epochs,
         load,
         plan.sizing.hot,
+        totals["accesses"] // epochs,
+        totals.get("sample_seconds", 0.0),
+        totals.get("schedule_seconds", 0.0),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import numpy as np
@@ -64,9 +65,34 @@ def build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str
         sizing = sizing._replace(hot=sum(p.hot_bytes for p in packs))
         totals["hot_rows"] = len(hot)
         totals["scan_bytes"] = sum(rows.file_bytes for rows in columns)
+        totals |= _expected(job, columns, hot)
     body = publish(job, "direct", sizing, totals, calibration, columns, files)
     forget(job.path)
     return body
+
+
+def _expected(
+    job: Job, columns: list[Rows], hot: np.ndarray[Any, np.dtype[np.int64]]
+) -> dict[str, Any]:
+    """Accesses and misses of an epoch in mode ``direct``, by a few of its batches."""
+    batches = job.request.batches(0)
+    accesses = misses = 0
+    chosen = np.unique(np.linspace(0, len(batches) - 1, 4).astype(int))
+    for number in chosen:
+        seeds = job.request.input_nodes[batches[number]]
+        n_id = job.sampler.sample(seeds, epoch=0, batch=int(number)).n_id.numpy()
+        accesses += len(n_id)
+        misses += len(n_id)
+        if len(hot):
+            place = np.searchsorted(hot, n_id)
+            misses -= int((hot[np.minimum(place, len(hot) - 1)] == n_id).sum())
+    misses = misses * len(batches) // len(chosen)
+    return {
+        "accesses": accesses * len(batches) // len(chosen),
+        "misses": misses,
+        "pack_bytes": misses * sum(rows.row_bytes for rows in columns),
+        "sample_seconds": jobs.sample_seconds(job),
+    }
 
 
 def residents_of(
@@ -127,6 +153,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         # Slots are emptied between windows: what they are worth depends on their length.
         length = _window_length(job, columns, samples, demand, disk, sizing)
         length = per_epoch if job.mode == "replay" else length
+        start = time.perf_counter()
         uses = spill_uses(
             job.path,
             samples,
@@ -137,15 +164,19 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
             disk,
             ledger,
         )
+        seconds = time.perf_counter() - start
         found, sizing = residents_of(
             job, demand.counts, columns, sizing, uses, ledger, nodes=largest.nodes
         )
         if Slots.bytes(num_nodes, found.capacity, length) > sizing.maker // 2:
             found = found._replace(capacity=0)
             sizing = sizing._replace(slots=0, spare=0)
+    start = time.perf_counter()
     misses = schedule.expected_misses(
         found, job.policy, uses, demand, num_nodes, ledger
     )
+    # Programmes are written, too, which takes about as long again.
+    seconds += 2 * (time.perf_counter() - start)
     if uses is not None:
         uses.delete()
     hot = found.still
@@ -168,6 +199,8 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     totals = totals_of(job, ledger, largest) | {
         "accesses": demand.accesses * per_epoch // len(samples),
         "misses": misses * per_epoch // len(samples),
+        "sample_seconds": jobs.sample_seconds(job),
+        "schedule_seconds": seconds * per_epoch / len(samples),
         "hot_rows": len(hot),
         "slots": found.capacity,
         "static_share": found.share,

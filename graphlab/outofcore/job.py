@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,11 +115,18 @@ def source(job: Job, name: str) -> StoredColumn | SparseColumn | Tensor:
 
 @dataclass
 class Placement:
-    """Which columns are held in memory whole, and which are read from disk by rows."""
+    """Which columns are held in memory whole, and which are read from disk by rows.
+
+    Attributes:
+        resident, disk: Node columns.
+        resident_bytes: Of all that is in memory.
+        edges: Edge columns on disk.
+    """
 
     resident: list[str]
     disk: list[str]
     resident_bytes: int
+    edges: list[str]
 
     def rows(self, job: Job) -> list[Rows]:
         """The columns on disk, as the disk engine sees them."""
@@ -142,9 +150,17 @@ def place(job: Job, *, everything: bool = False) -> Placement:
         everything: All in memory.
 
     Raises:
-        BudgetError: edge columns, which are held in memory, do not fit.
+        BudgetError: sparse edge columns, which are held in memory, do not fit.
     """
-    edges = sum(loaded_bytes(c) for c in edge_columns(job).values())
+    found = edge_columns(job)
+    # The graph's weights are a column of the store under another name.
+    stored = {n for n, c in found.items() if isinstance(c, StoredColumn) and len(c)}
+    on_disk = {
+        name
+        for name in stored
+        if not everything and loaded_bytes(found[name]) > job.limit // SMALL_SHARE
+    }
+    edges = sum(loaded_bytes(c) for n, c in found.items() if n not in on_disk)
     if edges > job.limit // 2:
         raise BudgetError(
             f"plan: `memory` must be at least {sizes.show(2 * edges)} to hold the edge "
@@ -162,7 +178,9 @@ def place(job: Job, *, everything: bool = False) -> Placement:
         else:
             disk.append(name)
     order = job.columns.index
-    return Placement(sorted(resident, key=order), sorted(disk, key=order), total)
+    return Placement(
+        sorted(resident, key=order), sorted(disk, key=order), total, sorted(on_disk)
+    )
 
 
 def fields(job: Job, placement: Placement, *, loaded: bool) -> Fields:
@@ -174,7 +192,10 @@ def fields(job: Job, placement: Placement, *, loaded: bool) -> Fields:
             node[name] = rows_of(name, job.store.columns[name])
         else:
             node[name] = ready(source(job, name))
-    edge = {name: ready(column) for name, column in edge_columns(job).items()}
+    edge = {
+        name: rows_of(name, column) if name in placement.edges else ready(column)
+        for name, column in edge_columns(job).items()
+    }
     return Fields(node, edge, job.sampler.disjoint)
 
 
@@ -269,6 +290,18 @@ def _resample(every: int | None, mode: str, epochs: int) -> int | None:
         need = "be 1 where resample_every is given: one epoch is sampled at a time"
         check.fail(ValueError, "plan", "epochs", need, epochs)
     return every
+
+
+def sample_seconds(job: Job, count: int = 4) -> float:
+    """Seconds in which one thread samples an epoch, by a few of its batches."""
+    batches = job.request.batches(0)
+    taken = []
+    for number in np.unique(np.linspace(0, len(batches) - 1, count).astype(int)):
+        seeds = job.request.input_nodes[batches[number]]
+        start = time.perf_counter()
+        job.sampler.sample(seeds, epoch=0, batch=int(number))
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken)) * len(batches)
 
 
 def probe(job: Job, count: int = 4) -> tuple[int, int]:

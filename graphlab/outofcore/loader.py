@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     from graphlab.outofcore.plan import Plan
+    from graphlab.outofcore.scattered import Edges
 
 # Names the stream of the order in which a sampled epoch is replayed.
 REPLAY = -2
@@ -67,6 +68,7 @@ class DiskLoader(Loader):
         plan: Plan,
         engine: Engine,
         ledger: Ledger,
+        edges: Edges | None = None,
         *,
         epoch: int,
         prefetch: int,
@@ -83,7 +85,7 @@ class DiskLoader(Loader):
             num_threads=1,
         )
         self.plan = plan
-        self._engine, self._ledger = engine, ledger
+        self._engine, self._ledger, self._edges = engine, ledger, edges
         self._closed = False
         self._base = (0, 0, 0)
         self.set_epoch(epoch)
@@ -99,7 +101,7 @@ class DiskLoader(Loader):
                 "make one with plan.loader()",
             )
         engine = self._engine
-        self._base = (engine.device_bytes, engine.hits, engine.misses)
+        self._base = (self._device_bytes, engine.hits, engine.misses)
         return super().__iter__()
 
     def stats(self) -> dict[str, int | float]:
@@ -115,7 +117,7 @@ class DiskLoader(Loader):
             held of it.
         """
         bytes_before, hits, misses = self._base
-        device = self._engine.device_bytes - bytes_before
+        device = self._device_bytes - bytes_before
         s = self._stats
         return {
             "device_bytes": device,
@@ -136,10 +138,17 @@ class DiskLoader(Loader):
         if not self._closed:
             self._closed = True
             self._engine.close()
+            if self._edges is not None:
+                self._edges.close()
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
             self.close()
+
+    @property
+    def _device_bytes(self) -> int:
+        edges = 0 if self._edges is None else self._edges.device_bytes
+        return self._engine.device_bytes + edges
 
     def _open(self, epoch: int) -> Callable[[int], Made]:
         return self._engine.open(epoch, self._world_size)

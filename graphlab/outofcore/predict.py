@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.reader import ALIGN
+from graphlab.outofcore.sizing import SEGMENT_BYTES
 
 # What is done once counts as a share of an epoch: a run trains for about this many.
 HORIZON_EPOCHS = 10
-# Requests in flight while rows are read where they are, of those that were measured.
-_OVERLAP = 4
+# Seconds of one thread for each row of a batch (ids, edges, labels) and for each request of
+# a stream; benchmarks/results/outofcore/disk_modes.json.
+_ROW_SECONDS = 1.9e-7
+_REQUEST_SECONDS = 6e-5
+# And for each row that is packed.
+_PACK_SECONDS = 2e-7
+# The longest request for rows that lie apart, from the main ring and from that of shared
+# rows, where memory is not scarce.
+PIECE_BYTES = 2**17
+SHARED_PIECE_BYTES = 2**14
+# A missed row is put in its place, and every other one into a slot.
+_MISS_COPIES = 1.5
 
 
 class Demand(NamedTuple):
@@ -23,6 +36,9 @@ class Demand(NamedTuple):
         sample_bytes, programme_bytes, pack_bytes: Of the epoch's files.
         scan_bytes: Bytes of the columns that are read from disk.
         hot_bytes: Bytes of rows that stay in memory.
+        accesses: Rows of all batches.
+        sample_seconds: Sampling, by one thread.
+        schedule_seconds: Next uses and programmes, by one thread.
     """
 
     batches: int
@@ -32,6 +48,9 @@ class Demand(NamedTuple):
     pack_bytes: int
     scan_bytes: int
     hot_bytes: int
+    accesses: int = 0
+    sample_seconds: float = 0.0
+    schedule_seconds: float = 0.0
 
     @property
     def file_bytes(self) -> int:
@@ -40,7 +59,7 @@ class Demand(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Bytes read and seconds of I/O in an epoch; seconds before the first; bytes of disk."""
+    """Bytes read and seconds of an epoch; seconds before the first; bytes of disk."""
 
     read_bytes: int
     seconds: float
@@ -56,21 +75,27 @@ class Cost(NamedTuple):
 def replay(demand: Demand, epochs: int, disk: Calibration) -> Cost:
     """``epochs`` packed epochs: files are written once, and read front to back."""
     size, hot = epochs * demand.file_bytes, demand.hot_bytes
-    prepare = (demand.scan_bytes + 2 * epochs * demand.sample_bytes) / disk.sequential
-    prepare += (size + hot) / disk.writing
-    seconds = demand.file_bytes / disk.sequential
-    return Cost(demand.file_bytes, seconds, prepare, size + hot)
+    prepare = _prepare(demand, epochs, size + hot, disk)
+    return Cost(demand.file_bytes, _reading(demand, disk), prepare, size + hot)
 
 
 def rolling(demand: Demand, windows: int, reuse: int, disk: Calibration) -> Cost:
-    """An epoch in ``windows`` windows: each is sampled, packed by a scan, and read."""
+    """An epoch in ``windows`` windows: each is sampled, packed by a scan, and read.
+
+    One thread makes windows, another reads them, and both share the device; the last window
+    is read when nothing is left to make.
+    """
     making = windows * demand.scan_bytes + 2 * demand.sample_bytes
     once = making / disk.sequential + demand.file_bytes / disk.writing
+    work = demand.sample_seconds + demand.schedule_seconds
+    work += _PACK_SECONDS * demand.misses
     reading = demand.file_bytes / disk.sequential
+    last = _reading(demand, disk) / max(windows, 1)
+    seconds = max((once + work) / reuse + reading + last, _reading(demand, disk))
     read = making // reuse + demand.file_bytes
     held = 2 * demand.file_bytes // max(windows, 1)
     prepare = demand.scan_bytes / disk.sequential + demand.hot_bytes / disk.writing
-    return Cost(read, once / reuse + reading, prepare, demand.hot_bytes + held)
+    return Cost(read, seconds, prepare, demand.hot_bytes + held)
 
 
 def hybrid(
@@ -87,30 +112,79 @@ def hybrid(
     packed = demand._replace(pack_bytes=max(pack, 0))
     front = replay(packed, epochs, disk)
     asked = demand._replace(misses=shared_reads, scan_bytes=shared_rows * row_bytes)
-    rest = direct(asked, columns, disk)
-    prepare = (demand.scan_bytes + 2 * epochs * demand.sample_bytes) / disk.sequential
+    read, seconds = _scattered(asked, columns, SHARED_PIECE_BYTES, disk)
     size = front.disk_bytes + shared_rows * row_bytes
     return Cost(
-        front.read_bytes + rest.read_bytes,
-        front.seconds + rest.seconds,
-        prepare + size / disk.writing,
+        front.read_bytes + read,
+        front.seconds + seconds,
+        _prepare(demand, epochs, size, disk),
         size,
     )
 
 
 def direct(demand: Demand, columns: list[Rows], disk: Calibration) -> Cost:
-    """Rows read where they are: near ones together, never more than the file a batch."""
-    pages = sum(-(-(rows.row_bytes + ALIGN // 2) // ALIGN) for rows in columns) * ALIGN
-    read = min(demand.misses * pages, demand.batches * demand.scan_bytes)
-    seconds = max(
-        min(
-            demand.misses * len(columns) / disk.random,
-            read / disk.sequential * _OVERLAP,
-        ),
-        read / disk.sequential,
-    )
+    """Rows read where they are, near ones together; a batch is sampled, then read."""
+    read, seconds = _scattered(demand, columns, PIECE_BYTES, disk)
+    seconds += demand.sample_seconds + _putting(demand, disk)
     prepare = demand.scan_bytes / disk.sequential + demand.hot_bytes / disk.writing
     return Cost(read, seconds, prepare, demand.hot_bytes)
+
+
+def _prepare(demand: Demand, epochs: int, written: int, disk: Calibration) -> float:
+    """Sampling and scheduling ``epochs`` epochs, one scan, and what is written."""
+    work = demand.sample_seconds + demand.schedule_seconds
+    work = epochs * (work + _PACK_SECONDS * demand.misses)
+    read = demand.scan_bytes + 2 * epochs * demand.sample_bytes
+    return work + read / disk.sequential + written / disk.writing
+
+
+def _putting(demand: Demand, disk: Calibration) -> float:
+    """Putting an epoch's batches together, by one thread."""
+    rows = demand.accesses - demand.misses + _MISS_COPIES * demand.misses
+    width = demand.pack_bytes / max(demand.misses, 1)
+    copies = rows * width / disk.gather if disk.gather else 0.0
+    return copies + _ROW_SECONDS * demand.accesses
+
+
+def _reading(demand: Demand, disk: Calibration) -> float:
+    """Reading an epoch's files while its batches are put together."""
+    requests = demand.file_bytes / SEGMENT_BYTES
+    work = _putting(demand, disk) + _REQUEST_SECONDS * requests
+    return max(demand.file_bytes / disk.sequential, work)
+
+
+def _scattered(
+    demand: Demand, columns: list[Rows], piece: int, disk: Calibration
+) -> tuple[int, float]:
+    """Bytes and seconds of reading the missing rows of an epoch where they are.
+
+    Rows of a batch lie like points thrown on the file, so that distances are exponential:
+    a share exp(-gap / mean) of them begins a request, the others are read through to.
+    """
+    total, seconds = 0.0, 0.0
+    share = 1 / max(sum(rows.row_bytes for rows in columns), 1)
+    for rows in columns:
+        count = demand.misses / max(demand.batches, 1)
+        if count < 1:
+            continue
+        file = demand.scan_bytes * rows.row_bytes * share
+        mean, gap = max(file / count, rows.row_bytes), disk.gap
+        room = max(piece - 2 * ALIGN - rows.row_bytes, rows.row_bytes)
+        if gap < room:
+            begins = float(np.exp(-gap / mean))
+            through = count * (mean - (mean + gap) * begins)
+            requests = max(count * begins, 1.0) + through / room
+        else:  # pieces of the file, each a request where it holds a row
+            points = room / mean
+            empty = float(np.exp(-points))
+            pieces = file / room
+            requests = max(pieces * (1 - empty), 1.0)
+            through = pieces * room * (1 + empty - 2 * (1 - empty) / points)
+        read = through + requests * (rows.row_bytes + ALIGN)
+        more = max(read - ALIGN * requests, 0.0)
+        seconds += requests / disk.random + more / disk.sequential
+        total += read
+    return int(total * demand.batches), seconds * demand.batches
 
 
 def windows_of(demand: Demand, disk: int | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import os
@@ -23,15 +24,19 @@ Bytes = npt.NDArray[np.uint8]
 # Offsets, lengths and buffers of direct reads are multiples of this: the largest logical
 # block of common devices, and the page that buffered reads fetch.
 ALIGN = 4096
+# Buffers of which rows are picked at random: huge pages spare look-ups of addresses.
+HUGE_BYTES = 2**23
+# Reads in flight where rows are read one by one, into pieces of a ring's buffers.
+QUEUE = 64
 
 
-def align_down(value: int) -> int:
-    """The multiple of ALIGN at or below ``value``."""
+def align_down(value: Any) -> Any:
+    """The multiple of ALIGN at or below ``value``, a number or an array."""
     return value // ALIGN * ALIGN
 
 
-def align_up(value: int) -> int:
-    """The multiple of ALIGN at or above ``value``."""
+def align_up(value: Any) -> Any:
+    """The multiple of ALIGN at or above ``value``, a number or an array."""
     return -(-value // ALIGN) * ALIGN
 
 
@@ -43,9 +48,11 @@ def span(offset: int, length: int) -> int:
 def allocate(size: int) -> Bytes:
     """A zeroed buffer of whole pages, given back to the system when it is dropped."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    return np.frombuffer(
-        mmap.mmap(-1, max(align_up(size), ALIGN), flags), dtype=np.uint8
-    )
+    region = mmap.mmap(-1, max(align_up(size), ALIGN), flags)
+    if size >= HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            region.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(region, dtype=np.uint8)
 
 
 class DirectFile:
@@ -126,6 +133,12 @@ class DirectFile:
         """The open file."""
         return self._fd
 
+    def count(self, moved: int) -> None:
+        """Account for bytes that somebody else has read through the descriptor."""
+        self.device_bytes += moved
+        if not self.direct:
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def finish(self, offset: int, length: int, buffer: Bytes, got: int) -> Bytes:
         """Take over a read of ``span(offset, length)`` that somebody else has made.
 
@@ -194,10 +207,16 @@ class Ring:
         self._queue: Uring | None = None
         self._pool: ThreadPoolExecutor | None = None
         if not threads:
-            self._queue = open_uring(torch.from_numpy(region), depth)
+            most = max(depth, min(QUEUE, len(region) // (2 * ALIGN)))
+            self._queue = open_uring(torch.from_numpy(region), most)
         if self._queue is None:
             self._pool = ThreadPoolExecutor(depth, thread_name_prefix="graphlab-read")
         self.engine = "threads" if self._queue is None else "io_uring"
+
+    @property
+    def queue(self) -> Uring | None:
+        """The queue of reads into all buffers as one; None where threads read."""
+        return self._queue
 
     @property
     def nbytes(self) -> int:

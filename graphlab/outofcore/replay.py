@@ -108,6 +108,27 @@ def rows_per_request(row_bytes: int, segment: int) -> int:
     return max(1, (segment - 2 * ALIGN) // row_bytes)
 
 
+def read_whole(
+    path: Path, entry: dict[str, int], ring: Ring
+) -> Iterator[tuple[int, Bytes]]:
+    """Read a file of rows front to back: places and bytes.
+
+    Raises:
+        StoreError: at the end, where the checksum is not that of the file table.
+    """
+    file, found = DirectFile(path, entry["bytes"]), 0
+    try:
+        pieces = cut(file, 0, entry["rows_bytes"], ring.segment)
+        for request, data in ring.stream(pieces):
+            found = layout.crc(data, found)
+            yield request.tag[1], data
+    finally:
+        file.close()
+    if found != entry["crc32c"]:
+        expected = f"CRC32C {entry['crc32c']:08x}"
+        raise StoreError(path, None, expected, f"{found:08x}", layout.REMEDY)
+
+
 class Hot:
     """The rows of one column in memory: those that stay, and room for ``live`` more."""
 
@@ -123,26 +144,9 @@ class Hot:
     ) -> None:
         path = folder / hot_name(rows.name)
         entry = files[path.name]
-        file = DirectFile(path, entry["bytes"])
         self.buffer = allocate(entry["rows_bytes"] + live * rows.row_bytes)
-        found = 0
-        try:
-            length = entry["rows_bytes"]
-            pieces = cut(file, 0, length, ring.segment)
-            for request, data in ring.stream(pieces):
-                at = request.tag[1]
-                self.buffer[at : at + len(data)] = data
-                found = layout.crc(data, found)
-        finally:
-            file.close()
-        if found != entry["crc32c"]:
-            raise StoreError(
-                path,
-                None,
-                f"CRC32C {entry['crc32c']:08x}",
-                f"{found:08x}",
-                layout.REMEDY,
-            )
+        for at, data in read_whole(path, entry, ring):
+            self.buffer[at : at + len(data)] = data
         self.bytes = self.buffer[: entry["rows_bytes"]]
         if rows.kind == "dense":
             count += live

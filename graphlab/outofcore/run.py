@@ -19,11 +19,11 @@ from graphlab.outofcore.pack import shared_name
 from graphlab.outofcore.pool import Pool
 from graphlab.outofcore.publish import HOT_IDS
 from graphlab.outofcore.reader import Ring
-from graphlab.outofcore.replay import Hot, Replay, Trace
+from graphlab.outofcore.replay import Hot, Replay, Trace, read_whole
 from graphlab.outofcore.rolling import Rolling
-from graphlab.outofcore.scattered import Shared, SharedFile
+from graphlab.outofcore.scattered import Edges, RowFile, Shared
 from graphlab.outofcore.schedule import Residents
-from graphlab.outofcore.sizing import spare_sizes
+from graphlab.outofcore.sizing import shared_sizes, spare_sizes
 from graphlab.outofcore.slots import LiveSlots
 from graphlab.outofcore.window import Maker
 
@@ -84,7 +84,12 @@ def open_loader(
     job = plan.job
     placement = jobs.place(job, everything=plan.mode == "memory")
     fields = jobs.fields(job, placement, loaded=True)
-    assembler = Assembler(fields, Pool(buffers, sizing.block), target)
+    edges = None
+    if fields.edges_on_disk:
+        longest = max(rows.row_bytes for rows in fields.edges_on_disk)
+        rings = Ring(*shared_sizes(plan.memory, longest))
+        edges = Edges(fields.edges_on_disk, rings, plan.calibration.gap)
+    assembler = Assembler(fields, Pool(buffers, sizing.block), target, edges)
     columns = placement.rows(job)
     described = [rows.describe() for rows in columns if rows.kind == "dense"]
     held = [c for c in plan.body["columns"] if c["kind"] == "dense"]
@@ -121,6 +126,7 @@ def open_loader(
         plan,
         engine,
         ledger,
+        edges,
         epoch=epoch,
         prefetch=ahead,
         rank=rank,
@@ -169,7 +175,7 @@ def _replay(
         ring,
         hot,
         live,
-        _shared(plan, columns) if plan.mode == "hybrid" else None,
+        _shared(plan, columns, ring, verify) if plan.mode == "hybrid" else None,
         record_bytes=sizing.record,
         sparse_bytes=sizing.sparse,
         max_rows=plan.totals["largest"][0],
@@ -184,15 +190,20 @@ def _replay(
     )
 
 
-def _shared(plan: Plan, columns: list[Rows]) -> Shared:
-    """The rows that batches share; their ring is the spare one's twin."""
+def _shared(plan: Plan, columns: list[Rows], ring: Ring, verify: bool) -> Shared:
+    """The rows that batches share; ``verify`` reads them once, as batches read parts."""
     files = {}
     for rows in columns:
         name = shared_name(rows.name)
         entry = plan.body["files"][name]
         layout.check_size(plan.path / name, entry)
         size = entry["rows_bytes"]
-        files[rows.name] = SharedFile(plan.path / name, rows.row_bytes, size)
+        if verify:
+            for _ in read_whole(plan.path / name, entry, ring):
+                pass
+        files[rows.name] = RowFile(
+            plan.path / name, rows.row_bytes, rows.decode, expected=size
+        )
     _, segment = spare_sizes(0, max(rows.row_bytes for rows in columns))
     depth = plan.sizing.shared // segment
     return Shared(files, Ring(depth, segment), plan.calibration.gap)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.outofcore.batch import Fields
-from graphlab.outofcore.reader import ALIGN, align_down, align_up
+from graphlab.outofcore.reader import ALIGN, QUEUE, align_down, align_up
 
 SEGMENT_BYTES = 2**20
 LEAST_SEGMENT_BYTES = 2**16
@@ -42,6 +42,7 @@ class Sizing(NamedTuple):
             their order.
         maker: Bytes for making a window while another is read.
         shared: Bytes of the buffers that read rows which batches share.
+        edges: Bytes of the buffers that read edge columns.
     """
 
     prefetch: int
@@ -59,6 +60,7 @@ class Sizing(NamedTuple):
     spare: int = 0
     maker: int = 0
     shared: int = 0
+    edges: int = 0
 
     @property
     def parts(self) -> dict[str, int]:
@@ -69,7 +71,7 @@ class Sizing(NamedTuple):
             "hot rows": self.hot,
             "slots": self.slots + self.spare,
             "window in the making": self.maker,
-            "read ring": self.depth * self.segment + self.shared,
+            "read ring": self.depth * self.segment + self.shared + self.edges,
             "batch records": self.record + self.sparse,
             "output buffers": (self.prefetch + 1) * self.block,
             "scratch": self.scratch,
@@ -99,6 +101,19 @@ def spare_sizes(room: int, row_bytes: int) -> tuple[int, int]:
     """
     segment = max(4 * ALIGN, align_up(row_bytes) + 2 * ALIGN)
     return min(max(room // 32 // segment, 2), DEPTH), segment
+
+
+def shared_sizes(limit: int, row_bytes: int) -> tuple[int, int]:
+    """Depth and segment of the ring that reads shared rows: 1/64 of the memory, or less."""
+    segment = spare_sizes(0, row_bytes)[1]
+    return min(max(limit // 64 // segment, 2), QUEUE), segment
+
+
+def edge_ring_bytes(limit: int, fields: Fields) -> int:
+    """Bytes of the ring that reads edge columns; 0 where all are in memory."""
+    longest = max((rows.row_bytes for rows in fields.edges_on_disk), default=0)
+    depth, segment = shared_sizes(limit, longest)
+    return depth * segment if longest else 0
 
 
 def share_out(
@@ -135,6 +150,7 @@ def share_out(
         "topology": topology,
         "maker": maker,
         "shared": shared,
+        "edges": edge_ring_bytes(limit, fields),
     }
 
     def within(limit: int) -> Sizing:

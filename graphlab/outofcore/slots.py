@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from graphlab.ops import io
 from graphlab.outofcore.columns import DenseRows, Rows
 from graphlab.outofcore.reader import Ring
 from graphlab.outofcore.replay import Hot
-from graphlab.outofcore.scattered import ColumnFile
+from graphlab.outofcore.scattered import RowFile, Target
 
 UNKNOWN = -1
 
@@ -53,12 +52,21 @@ class LiveSlots:
         # The last batch, and whether all before it in its sequence were executed.
         self._last, self._unbroken = UNKNOWN, False
         self._slots = {rows.name: hot[rows.name].slots for rows in columns}
-        self._files = [ColumnFile(r) for r in columns if isinstance(r, DenseRows)]
+        self._files = {
+            rows.name: RowFile.of_column(rows)
+            for rows in columns
+            if isinstance(rows, DenseRows)
+        }
+        # Refilled rows go nowhere but to their slots.
+        self._nowhere = {
+            rows.name: torch.empty((1, rows.width), dtype=rows.dtype)
+            for rows in columns
+        }
 
     @property
     def device_bytes(self) -> int:
         """Bytes read so far."""
-        return sum(file.device_bytes for file in self._files)
+        return sum(file.device_bytes for file in self._files.values())
 
     def begin(
         self,
@@ -82,10 +90,10 @@ class LiveSlots:
         places = places[wrong][at]
         self._node[places] = UNKNOWN
         target = torch.from_numpy(places + np.int32(self._first))
-        for file in self._files:
-            slots = self._slots[file.rows.name]
-            for part, data, offset in file.read(ids, self._ring, self._gap):
-                io.assemble_rows(data, target[part], slots, offset=offset)
+        none = torch.full((len(ids),), -1, dtype=torch.int32)
+        for name, file in self._files.items():
+            to = Target(self._nowhere[name], none, self._slots[name], target)
+            file.read(ids, self._ring, self._gap, to)
         self._node[places] = ids
         return len(ids)
 
@@ -109,5 +117,5 @@ class LiveSlots:
     def close(self) -> None:
         """Close the files."""
         self._ring.close()
-        for file in self._files:
+        for file in self._files.values():
             file.close()

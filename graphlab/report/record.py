@@ -12,6 +12,8 @@ from typing import Any
 
 from graphlab.errors import StoreError
 
+# What a plan costs and where its rows are, as tasks have printed it.
+PLAN_TEXT = "plan.txt"
 LOADER_KEYS = (
     "device_bytes",
     "useful_bytes",
@@ -211,6 +213,8 @@ def read(folder: str | Path, *, label: str | None = None) -> RunRecord:
             "a training command prints its run folder at the end"
         )
     config = _read_json(folder / "config.json")
+    if (folder / PLAN_TEXT).is_file():
+        config.setdefault("explain", (folder / PLAN_TEXT).read_text())
     path = folder / "result.json"
     result = _read_json(path) if path.is_file() else {}
     path = folder / "metrics.jsonl"

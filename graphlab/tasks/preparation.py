@@ -13,9 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphlab import datasets, progress, sizes
+from graphlab import datasets, files, progress, sizes
 from graphlab.datasets import Dataset, SparseColumn
 from graphlab.tasks.scoring import EvalLoader
+
+# What a plan costs and where its rows are; the report of the run shows it.
+PLAN_TEXT = "plan.txt"
 
 if TYPE_CHECKING:
     from graphlab.tasks.recipe import DataRecipe, LoaderRecipe, Recipe, SplitRecipe
@@ -167,7 +170,10 @@ def _from_disk(d: Dataset, recipe: Recipe, folder: Path) -> Prepared:
             **_sampling(chosen),
             **options,
         )
-        progress.say(str(plan.explain()))
+        told = str(plan.explain())
+        progress.say(told)
+        with files.publish(folder / PLAN_TEXT) as file:
+            file.write(told.encode())
         return plan.loader()
 
     # What inference adds must keep to the budget too, where nothing else is said.

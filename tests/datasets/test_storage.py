@@ -289,7 +289,9 @@ def test_a_scan_finds_a_flipped_bit(tmp_path):
         list(x.scan(10_000))
     with pytest.raises(StoreError, match="at byte 1048576"):
         list(x.scan(10_000, start=1000))
-    assert len(list(x.scan(10_000, start=2700))) == 25  # behind the damage
+    rows = [len(raw) for _, raw in x.scan(10_000, start=2700)]  # behind the damage
+    assert sum(rows) == 300
+    assert max(rows) * x.row_bytes <= 5000
     assert list(x.scan(10_000, verify=False))
 
 

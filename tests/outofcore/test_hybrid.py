@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphlab.errors import BudgetError
+from graphlab.errors import BudgetError, StoreError
 from graphlab.outofcore import Belady, Static, plan
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.sharing import split_shared
 from graphlab.sample import NeighborLoader
+from tests.outofcore.test_damage import flip
 from tests.outofcore.test_plan import assert_epochs_equal, same
 
 SHAPE = {"num_nodes": 3000, "num_edges": 24000, "width": 200}
@@ -74,6 +75,19 @@ def test_batches_are_equal_and_the_disk_is_kept(make_store, tmp_path, stored, po
     assert "shared on disk" in [level.name for level in told.levels]
     assert sum(level.accesses for level in told.levels) == made.totals["accesses"] // 2
     assert "> hybrid" in str(told)
+
+
+def test_damage_of_shared_rows_is_told(make_store, tmp_path):
+    _, store = make_store(**SHAPE)
+    given = {"memory": "1400KiB", "policy": Belady(0.3)}
+    whole = plan(store, [4, 3], None, 32, mode="replay", path=tmp_path / "w", **given)
+    disk = int(0.8 * sum(p.stat().st_size for p in whole.path.iterdir()))
+    path = tmp_path / "p"
+    made = plan(store, [4, 3], None, 32, mode="hybrid", disk=disk, path=path, **given)
+    flip(path / "shared-x.bin", made.totals["shared_bytes"] // 2)
+    with pytest.raises(StoreError, match=r"shared-x\.bin: .*CRC32C"):
+        made.loader()
+    made.loader(verify=False).close()
 
 
 def test_a_roomy_disk_shares_nothing(make_store, tmp_path):

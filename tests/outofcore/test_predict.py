@@ -87,7 +87,6 @@ def test_auto_takes_what_is_predicted_to_be_fastest(
     found = Calibration(1e9, random, True, 1e9)
     monkeypatch.setattr(build, "calibrate", lambda *_, **__: found)
     monkeypatch.setattr(build, "LEAST_BYTES", 0)
-    monkeypatch.setattr(predict, "_OVERLAP", 1e9)
     made = plan(store, [4, 3], None, 32, memory="2MiB", disk=disk, path=tmp_path / "p")
     assert made.mode in modes
     assert_epochs_equal(made.loader(), NeighborLoader(dataset, [4, 3], 32), 1)

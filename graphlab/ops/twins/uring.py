@@ -30,5 +30,23 @@ def uring_wait(done: Tensor, handle: int) -> int:
     return -errno.ENOSYS
 
 
+def uring_rows(
+    buffer: Tensor,
+    handle: int,
+    file: int,
+    requests: Tensor,
+    begin: Tensor,
+    dst: Tensor,
+    scale: Tensor | None,
+    decode: str,
+    out: Tensor,
+    keep: Tensor | None,
+    slots: Tensor | None,
+    failed: Tensor,
+) -> int:
+    """Never called: nothing could be opened."""
+    return -errno.ENOSYS
+
+
 def uring_close(buffer: Tensor, handle: int) -> None:
     """Nothing to close."""
