@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from graphlab import check, ops
 from graphlab.graph import Graph
+from graphlab.models.dense import normalised
 from graphlab.models.link_graph import LinkGraph, link_graph
 from graphlab.models.sparse import (
     Features,
     SparseRows,
-    dropout,
     features,
     linear,
 )
@@ -165,12 +165,15 @@ class LinkEncoder(nn.Module):
                 # One-hot rows, as ogbl-ppa has, name an id.
                 ids = x.argmax(1) if x.dim() == 2 and x.shape[1] > 1 else x.flatten()
                 ids = ids.long()
-            return F.dropout(self.embedding(ids), self.dropout, self.training)
+            return ops.dropout(self.embedding(ids), self.dropout, self.training)
         x = self._check(x, graph)
-        x = dropout(x, self.feature_dropout, self.training)
+        if isinstance(x, SparseRows):
+            x = x.with_values(ops.dropout(x.value, self.feature_dropout, self.training))
+        else:
+            x = ops.dropout(x, self.feature_dropout, self.training)
         if self.lin is None:
             return x
-        return F.dropout(linear(x, self.lin), self.dropout, self.training)
+        return ops.dropout(linear(x, self.lin), self.dropout, self.training)
 
     def _check(self, x: Any, graph: Graph | LinkGraph) -> Features:
         name = "LinkEncoder"
@@ -190,14 +193,14 @@ class LinkEncoder(nn.Module):
         if self._pure:
             out = self._aggregate(h, rows, kept)
             if layer + 1 == self.num_layers:
-                out = F.dropout(out, self.tail_dropout, self.training)
+                out = ops.dropout(out, self.tail_dropout, self.training)
             return out
         module: nn.Linear = self.convs[layer]  # type: ignore[assignment]
         out = self._aggregate(_project(h, module), rows, kept) + module.bias
         if layer == 0 or layer + 1 < self.num_layers:
-            if len(self.norms):
-                out = self.norms[layer](out)
-            out = F.dropout(out, self.dropout, self.training).relu()
+            norm = self.norms[layer] if len(self.norms) else None
+            p = self.dropout if self.training else 0.0
+            out = normalised(out, norm, p)  # type: ignore[arg-type]
         return out
 
     def _aggregate(self, h: Tensor, rows: LinkGraph, kept: Tensor | None) -> Tensor:
@@ -205,7 +208,7 @@ class LinkEncoder(nn.Module):
         weight = kept
         if self.training and self.edge_dropout:
             ones = h.new_ones(len(rows.idx)) if kept is None else kept
-            weight = F.dropout(ones, self.edge_dropout)
+            weight = ops.dropout(ones, self.edge_dropout)
         flip = rows.transpose if torch.is_grad_enabled() and h.requires_grad else None
         if not self.conv.endswith("gcn"):
             out = ops.spmm(rows.ptr, rows.idx, h, weight=weight, transpose=flip)

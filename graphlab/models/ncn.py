@@ -21,6 +21,7 @@ from graphlab.models.completion import (
     chunks_within,
     sample_entries,
 )
+from graphlab.models.dense import DenseLayers, layer
 from graphlab.models.link_graph import LinkGraph, link_graph
 
 
@@ -58,13 +59,13 @@ class GAE(nn.Module):
             check.fail(ValueError, name, "dropout", "be in [0, 1)", dropout)
         width = hidden_channels
         self.hidden_channels, self.dropout = width, dropout
-        self.pair_mlp = nn.Sequential(*_layer(width, dropout, norm))
+        self.pair_mlp = DenseLayers(*layer(width, dropout, norm))
         if last_linear:
             self.pair_mlp.append(nn.Linear(width, width))
-        score = _layer(width, dropout, norm) + (
-            _layer(width, dropout, norm) if deep else []
-        )
-        self.score_mlp = nn.Sequential(*score, nn.Linear(width, 1))
+        score = layer(width, dropout, norm)
+        if deep:
+            score += layer(width, dropout, norm)
+        self.score_mlp = DenseLayers(*score, nn.Linear(width, 1))
 
     def forward(
         self,
@@ -123,7 +124,7 @@ class NCN(GAE):
             check.fail(ValueError, name, "edge_dropout", "be in [0, 1)", edge_dropout)
         width = hidden_channels
         self.edge_dropout = edge_dropout
-        self.neighbor_mlp: nn.Sequential | None = None
+        self.neighbor_mlp: DenseLayers | None = None
         if neighbor_mlp:
             self.neighbor_mlp = _two_layers(width, dropout, norm)
         self.common_mlp = _two_layers(width, dropout, norm)
@@ -404,10 +405,5 @@ def products(h: Tensor, pairs: Tensor) -> Tensor:
     return h.index_select(0, pairs[0]) * h.index_select(0, pairs[1])
 
 
-def _layer(width: int, dropout: float, norm: bool) -> list[nn.Module]:
-    between: list[nn.Module] = [nn.LayerNorm(width)] if norm else []
-    return [nn.Linear(width, width), *between, nn.Dropout(dropout), nn.ReLU()]
-
-
-def _two_layers(width: int, dropout: float, norm: bool) -> nn.Sequential:
-    return nn.Sequential(*_layer(width, dropout, False), *_layer(width, dropout, norm))
+def _two_layers(width: int, dropout: float, norm: bool) -> DenseLayers:
+    return DenseLayers(*layer(width, dropout, False), *layer(width, dropout, norm))

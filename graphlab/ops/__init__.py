@@ -12,6 +12,8 @@ from graphlab.ops.csr import csr_build as csr_build
 from graphlab.ops.csr import csr_transpose as csr_transpose
 from graphlab.ops.gather import gather_rows as gather_rows
 from graphlab.ops.gather import tensor_over as tensor_over
+from graphlab.ops.norm_dropout_relu import dropout as dropout
+from graphlab.ops.norm_dropout_relu import norm_dropout_relu as norm_dropout_relu
 from graphlab.ops.registry import backends as backends
 from graphlab.ops.sample import NeighborSample as NeighborSample
 from graphlab.ops.sample import neighbor_sample as neighbor_sample
