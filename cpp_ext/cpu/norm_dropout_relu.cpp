@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "check.h"
-#include "dropout.h"
+#include "dense.h"
 #include "pages.h"
 #include "simd.h"
 
@@ -35,63 +35,12 @@ struct Job {
   bool relu;
 };
 
-struct Moments {
-  double mean, inverse;
-};
-
-template <typename T>
-[[gnu::always_inline]] inline Moments moments(const T* x, int64_t width, double eps) {
-  constexpr int kParts = 16;
-  T sum[kParts] = {};
-  int64_t c = 0;
-  for (; c + kParts <= width; c += kParts)
-    for (int k = 0; k < kParts; ++k) sum[k] += x[c + k];
-  double total = 0;
-  for (; c < width; ++c) total += x[c];
-  for (int k = 0; k < kParts; ++k) total += sum[k];
-  const double mean = total / static_cast<double>(width);
-  T square[kParts] = {};
-  const T middle = static_cast<T>(mean);
-  for (c = 0; c + kParts <= width; c += kParts)
-    for (int k = 0; k < kParts; ++k) {
-      const T off = x[c + k] - middle;
-      square[k] += off * off;
-    }
-  double spread = 0;
-  for (; c < width; ++c) spread += (x[c] - middle) * static_cast<double>(x[c] - middle);
-  for (int k = 0; k < kParts; ++k) spread += square[k];
-  return {mean, 1 / std::sqrt(spread / static_cast<double>(width) + eps)};
-}
-
-// Columns [lo, hi) of one row; `hi - lo` at most kPiece.
 template <typename T>
 [[gnu::always_inline]] inline void forward_piece(const Job<T>& job, int64_t row,
                                                  int64_t lo, int64_t hi, Moments m) {
-  uint16_t bits[kPiece];
-  const int64_t count = hi - lo;
-  const T* x = job.x + row * job.width + lo;
-  T* out = job.out + row * job.width + lo;
-  if (job.weight != nullptr) {
-    const T *weight = job.weight + lo, *bias = job.bias + lo;
-    const T mean = static_cast<T>(m.mean), inverse = static_cast<T>(m.inverse);
-    for (int64_t c = 0; c < count; ++c)
-      out[c] = (x[c] - mean) * inverse * weight[c] + bias[c];
-    x = out;
-  }
-  if (job.dropout.active()) {
-    draw_bits(job.dropout.key, row, job.width, lo, count, bits);
-    const uint32_t threshold = job.dropout.threshold;
-    const T scale = static_cast<T>(job.dropout.scale);
-    for (int64_t c = 0; c < count; ++c)
-      out[c] = bits[c] >= threshold ? x[c] * scale : T{0};
-    x = out;
-  }
-  if (job.relu) {
-    // The comparison lets NaN through, as torch does.
-    for (int64_t c = 0; c < count; ++c) out[c] = x[c] <= T{0} ? T{0} : x[c];
-  } else if (x != out) {
-    std::copy(x, x + count, out);
-  }
+  const int64_t at = row * job.width;
+  finish_piece(job.x + at, job.weight, job.bias, m, job.dropout, row, job.width, lo, hi,
+               job.relu, job.out + at);
 }
 
 template <typename T>

@@ -61,3 +61,23 @@ def layer(width: int, dropout: float, norm: bool) -> list[nn.Module]:
     """A square linear layer, and what follows it."""
     between: list[nn.Module] = [nn.LayerNorm(width)] if norm else []
     return [nn.Linear(width, width), *between, nn.Dropout(dropout), nn.ReLU()]
+
+
+def packable(layers: nn.Sequential) -> list[ops.PairLayer] | None:
+    """The square layers as :func:`graphlab.ops.pair_mlp` takes them; None for others."""
+    packed: list[ops.PairLayer] = []
+    for module in layers:
+        last = packed[-1] if packed else None
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            packed.append(ops.PairLayer(module.weight, module.bias, None, None, False))
+        elif last is None or last.acts:
+            return None
+        elif isinstance(module, nn.LayerNorm):
+            if module.eps != ops.PAIR_EPS or module.weight is None:
+                return None
+            packed[-1] = last._replace(norm_weight=module.weight, norm_bias=module.bias)
+        elif isinstance(module, nn.ReLU):
+            packed[-1] = last._replace(acts=True)
+        elif not isinstance(module, nn.Dropout):
+            return None
+    return packed

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from graphlab import check
 from graphlab.models.dense import DenseLayers, layer
-from graphlab.models.ncn import products
+from graphlab.models.link_rows import products
 
 
 class HadamardMLP(nn.Module):
