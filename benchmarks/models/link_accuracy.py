@@ -93,6 +93,7 @@ def main() -> None:
             ("ncn", "gae"),
             ("ncnc", "ncn"),
             ("ncnc", "gae"),
+            ("ncnc-reference", "ncn"),
             ("ncnc", "ncnc-reference"),
         ):
             difference = seeds.paired(NAME, f"{data}_{first}", f"{data}_{second}")

@@ -1,9 +1,11 @@
 """Steps of an NCN and an NCNC epoch against the release's formulation, re-expressed in torch.
 
-Same model, weights, batch and graph; dropout off, so that losses and gradients can be
-compared. The release's steps: a new sparse adjacency without the batch, sorted; the
-convolution on it; both overlaps by searching packed keys, a sparse matrix of pairs x nodes;
-for NCNC all residual pairs scored one by one in pieces. A step is forward, backward, update.
+Same model, weights, batch and graph; a step is forward, backward, update. The release's
+steps: a new symmetric sparse adjacency without the batch, sorted; the convolution on it;
+both overlaps by searching packed keys, a sparse matrix of pairs x nodes; for NCNC all
+residual pairs scored one by one in pieces. Once with dropout off, so that losses and
+gradients are compared, and once with the published dropout, as an epoch has it, whose random
+draws cannot be compared.
 
     python -m benchmarks.models.link_epoch [--quick]
 """
@@ -34,12 +36,19 @@ SPLIT = 131_072
 
 
 def release_adjacency(
-    edges: Tensor, pos: Tensor, n: int
+    half: Tensor, batch: Tensor, n: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of the graph without the batch, as the release makes them: by a sort."""
-    key = edges[0] * n + edges[1]
-    taken = torch.cat([pos[0] * n + pos[1], pos[1] * n + pos[0]])
-    key = key[~torch.isin(key, taken)].sort().values
+    """Rows of the graph without the batch, as the release makes them: by a sort.
+
+    Args:
+        half: [2, E]: every edge once.
+        batch: Positions of the batch's edges among them.
+        n: Number of nodes.
+    """
+    keep = torch.ones(half.shape[1], dtype=torch.bool)
+    keep[batch] = False
+    left, right = half[:, keep]
+    key = torch.cat([left * n + right, right * n + left]).sort().values
     row, col = key // n, key % n
     ptr = torch.cat([key.new_zeros(1), torch.bincount(row, minlength=n).cumsum(0)])
     return ptr, col, row
@@ -67,26 +76,34 @@ def pooled(row: Tensor, col: Tensor, weight: Tensor, count: int, x: Tensor) -> T
     return torch.sparse.mm(matrix, x)
 
 
+def plain(layers: torch.nn.Module, x: Tensor) -> Tensor:
+    """Layers one by one, by torch's own modules."""
+    return torch.nn.Sequential.forward(layers, x)  # type: ignore[arg-type]
+
+
 class Release:
     """The release's step on the weights of one of our models."""
 
-    def __init__(self, model: LinkModel, edges: Tensor, n: int) -> None:
-        self.model, self.edges, self.n = model, edges, n
+    def __init__(self, model: LinkModel, half: Tensor, n: int) -> None:
+        self.model, self.half, self.n = model, half, n
 
-    def __call__(self, x: Tensor, pos: Tensor, neg: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, batch: Tensor, neg: Tensor) -> Tensor:
         encoder, head = self.model.encoder, self.model.head
-        ptr, idx, row = release_adjacency(self.edges, pos, self.n)
-        scale = (ptr.diff() + 1).to(x.dtype).rsqrt()
+        ptr, idx, row = release_adjacency(self.half, batch, self.n)
+        x = F.dropout(x, encoder.feature_dropout)
+        kept = F.dropout(torch.ones(len(idx)), encoder.edge_dropout)
+        scale = (torch.zeros(self.n).index_add_(0, row, kept) + 1).rsqrt()
         h = F.linear(x, encoder.convs[0].weight)
-        weight = scale[row] * scale[idx]
+        weight = scale[row] * scale[idx] * kept
         h = pooled(row, idx, weight, self.n, h) + scale[:, None] ** 2 * h
-        h = encoder.norms[0](h + encoder.convs[0].bias).relu()
+        h = encoder.norms[0](h + encoder.convs[0].bias)
+        h = F.dropout(h, encoder.dropout).relu()
         if encoder.residual and x.shape == h.shape:
             h = x + h
-        h_hat = h + head.neighbor_mlp(h)
-        pairs = torch.cat([pos, neg], 1)
+        h_hat = h + plain(head.neighbor_mlp, h)
+        pairs = torch.cat([self.half[:, batch], neg], 1)
         logits = self.level(head, getattr(head, "depth", 0), h, h_hat, ptr, idx, pairs)
-        return loss_of(logits, pos.shape[1])
+        return loss_of(logits, len(batch))
 
     def level(
         self,
@@ -120,31 +137,34 @@ class Release:
                 weight = head.alpha * odds / (odds + 1 - chance)
                 total = total + pooled(row, col, weight, count, h_hat)
         product = h[pairs[0]] * h[pairs[1]]
-        joined = head.beta * head.common_mlp(total) + head.pair_mlp(product)
-        return head.score_mlp(joined)[:, 0]
+        joined = head.beta * plain(head.common_mlp, total)
+        joined = joined + plain(head.pair_mlp, product)
+        return plain(head.score_mlp, joined)[:, 0]
 
 
 def loss_of(logits: Tensor, count: int) -> Tensor:
     return -(F.logsigmoid(logits[:count]).mean() + F.logsigmoid(-logits[count:]).mean())
 
 
-def setup(head: str, quick: bool, seed: int) -> Trial:
+def setup(head: str, dropout: bool, quick: bool, seed: int) -> Trial:
     n, num_edges, decay, *_ = (
         (2_000, 10_000, 0.5) if quick else SIZES["collab-like"][:3]
     )
     ptr, idx = chung_lu(n, num_edges, decay)
     row = torch.repeat_interleave(torch.arange(n), ptr.diff())
-    edges = torch.stack([row, idx.long()])
+    half = torch.stack([row, idx.long()])[:, row < idx].contiguous()
     graph = Graph.from_csc(ptr, idx)
     torch.manual_seed(seed)
     x = torch.randn(n, 128)
     settings = link_preset("ogbl-collab", head)["model"]
-    off = {key: 0.0 for key in settings if key.endswith("dropout")}
-    model = link_model(128, n, **{**settings, **off}).train()
+    if not dropout:
+        settings |= {key: 0.0 for key in settings if key.endswith("dropout")}
+    model = link_model(128, n, **settings).train()
     count = QUICK_PAIRS if quick else PAIRS[head]
-    pos = edges[:, torch.randperm(edges.shape[1])[:count]].contiguous()
+    batch = torch.randperm(half.shape[1])[:count]
+    pos = half[:, batch].contiguous()
     neg = torch.randint(n, (2, count))
-    release = Release(model, edges, n)
+    release = Release(model, half, n)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
     start = {k: v.clone() for k, v in model.state_dict().items()}
 
@@ -168,34 +188,36 @@ def setup(head: str, quick: bool, seed: int) -> Trial:
         for a, b in zip(mine, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4)
 
-    peer = functools.partial(step, functools.partial(release, x, pos, neg))
+    peer = functools.partial(step, functools.partial(release, x, batch, neg))
     return Trial(
         [
             Contender("graphlab", functools.partial(step, ours), prepare=fresh),
             Contender("release in torch", peer, ["torch"], prepare=fresh),
         ],
-        agree,
+        None if dropout else agree,
     )
 
 
 def cases(quick: bool) -> Iterable[Case]:
     n, num_edges, decay, *_ = SIZES["collab-like"]
     for head in PAIRS:
-        count = QUICK_PAIRS if quick else PAIRS[head]
-        yield Case(
-            f"{head} step, collab-like",
-            lambda seed, h=head: setup(h, quick, seed),
-            {
-                "graph": f"Chung-Lu, {n:,} nodes, {num_edges:,} undirected edges drawn, "
-                f"weights (rank + 10)^-{decay}",
-                "model": f"{head}, settings of ogbl-collab, dropout off",
-                "pairs": f"{count:,} positives and as many negatives",
-                "steps_an_epoch": -(-num_edges // count),
-                "dtype": "float32",
-            },
-            repeats=3,
-            warmups=0,
-        )
+        for dropout in (True, False):
+            count = QUICK_PAIRS if quick else PAIRS[head]
+            how = "published dropout" if dropout else "dropout off"
+            yield Case(
+                f"{head} step, collab-like, {how}",
+                lambda seed, h=head, d=dropout: setup(h, d, quick, seed),
+                {
+                    "graph": f"Chung-Lu, {n:,} nodes, {num_edges:,} undirected edges "
+                    f"drawn, weights (rank + 10)^-{decay}",
+                    "model": f"{head}, settings of ogbl-collab, {how}",
+                    "pairs": f"{count:,} positives and as many negatives",
+                    "steps_an_epoch": -(-num_edges // count),
+                    "dtype": "float32",
+                },
+                repeats=3,
+                warmups=0,
+            )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -10,27 +10,30 @@ from torch import Tensor, nn
 
 from graphlab import check, ops
 from graphlab.graph import Graph
+from graphlab.models.dense import normalised
 from graphlab.models.link_graph import LinkGraph, link_graph
 from graphlab.models.sparse import (
     Features,
     SparseRows,
-    dropout,
     features,
     linear,
 )
 
-Conv = Literal["puregcn", "puresum", "puremean", "gcn", "sum", "mean", "none"]
-CONVS = ("puregcn", "puresum", "puremean", "gcn", "sum", "mean", "none")
+Conv = Literal[
+    "puregcn", "puresum", "puremean", "puremax", "gcn", "sum", "mean", "max", "none"
+]
+CONVS = get_args(Conv)
 
 
 class LinkEncoder(nn.Module):
     r"""Encode nodes by ``num_layers`` convolutions with dropout of edges.
 
     ``puregcn``: :math:`\tilde D^{-1/2}(A + I)\tilde D^{-1/2} X`, with :math:`\tilde D` the row
-    sums of the edges kept, plus one. ``puresum``: :math:`AX`; ``puremean``: its mean over
-    neighbours. ``gcn``, ``sum``, ``mean``: the same of :math:`XW`, plus :math:`b`. A pure
-    convolution follows one linear map of the features. Each layer draws its own edges:
-    stored entries are kept with probability :math:`1 - p` and scaled by :math:`1/(1 - p)`.
+    sums of the edges kept, plus one. ``puresum``: :math:`AX`; ``puremean``, ``puremax``: the
+    mean and the maximum over neighbours. ``gcn``, ``sum``, ``mean``, ``max``: the same of
+    :math:`XW`, plus :math:`b`. A pure convolution follows one linear map of the features.
+    Each layer draws its own edges: stored entries are kept with probability :math:`1 - p`
+    and scaled by :math:`1/(1 - p)`.
 
     Args:
         in_channels: Width of the features; unused with ``num_embeddings``.
@@ -42,7 +45,7 @@ class LinkEncoder(nn.Module):
         tail_dropout: Behind the last pure convolution.
         edge_dropout: Share of stored entries that a layer drops.
         norm: Layer norm behind the convolutions that have ReLU: all but the last of ``gcn``,
-            ``sum`` and ``mean`` (with one layer, that one). Pure ones have neither.
+            ``sum``, ``mean`` and ``max`` (with one layer, that one). Pure ones have neither.
         residual: Add a layer's input to its output where widths match.
         jumping: Sum the outputs of all layers with learned weights, drawn from N(0, 1).
         num_embeddings: Rows of a learned table, orthogonal at first, in place of features:
@@ -54,8 +57,8 @@ class LinkEncoder(nn.Module):
     Source:
         Wang, Yang and Zhang, "Neural Common Neighbor with Completion for Link Prediction",
         ICLR 2024, and its release (GraphPKU/NeuralCommonNeighbor), with its quirks: edges are
-        dropped by direction, the weights of ``jumping`` have no softmax. Its ``max``
-        convolutions are not here.
+        dropped by direction, the weights of ``jumping`` have no softmax. A maximum
+        holds a row an edge; the sums hold none.
 
     Example:
         >>> graph = Graph(torch.tensor([[0, 1], [1, 0]]))
@@ -165,12 +168,15 @@ class LinkEncoder(nn.Module):
                 # One-hot rows, as ogbl-ppa has, name an id.
                 ids = x.argmax(1) if x.dim() == 2 and x.shape[1] > 1 else x.flatten()
                 ids = ids.long()
-            return F.dropout(self.embedding(ids), self.dropout, self.training)
+            return ops.dropout(self.embedding(ids), self.dropout, self.training)
         x = self._check(x, graph)
-        x = dropout(x, self.feature_dropout, self.training)
+        if isinstance(x, SparseRows):
+            x = x.with_values(ops.dropout(x.value, self.feature_dropout, self.training))
+        else:
+            x = ops.dropout(x, self.feature_dropout, self.training)
         if self.lin is None:
             return x
-        return F.dropout(linear(x, self.lin), self.dropout, self.training)
+        return ops.dropout(linear(x, self.lin), self.dropout, self.training)
 
     def _check(self, x: Any, graph: Graph | LinkGraph) -> Features:
         name = "LinkEncoder"
@@ -190,14 +196,14 @@ class LinkEncoder(nn.Module):
         if self._pure:
             out = self._aggregate(h, rows, kept)
             if layer + 1 == self.num_layers:
-                out = F.dropout(out, self.tail_dropout, self.training)
+                out = ops.dropout(out, self.tail_dropout, self.training)
             return out
         module: nn.Linear = self.convs[layer]  # type: ignore[assignment]
         out = self._aggregate(_project(h, module), rows, kept) + module.bias
         if layer == 0 or layer + 1 < self.num_layers:
-            if len(self.norms):
-                out = self.norms[layer](out)
-            out = F.dropout(out, self.dropout, self.training).relu()
+            norm = self.norms[layer] if len(self.norms) else None
+            p = self.dropout if self.training else 0.0
+            out = normalised(out, norm, p)  # type: ignore[arg-type]
         return out
 
     def _aggregate(self, h: Tensor, rows: LinkGraph, kept: Tensor | None) -> Tensor:
@@ -205,8 +211,10 @@ class LinkEncoder(nn.Module):
         weight = kept
         if self.training and self.edge_dropout:
             ones = h.new_ones(len(rows.idx)) if kept is None else kept
-            weight = F.dropout(ones, self.edge_dropout)
+            weight = ops.dropout(ones, self.edge_dropout)
         flip = rows.transpose if torch.is_grad_enabled() and h.requires_grad else None
+        if self.conv.endswith("max"):
+            return _maximum(h, rows, weight)
         if not self.conv.endswith("gcn"):
             out = ops.spmm(rows.ptr, rows.idx, h, weight=weight, transpose=flip)
             if not self.conv.endswith("mean"):
@@ -216,6 +224,18 @@ class LinkEncoder(nn.Module):
         scaled = scale * h
         out = ops.spmm(rows.ptr, rows.idx, scaled, weight=weight, transpose=flip)
         return scale * (out + scaled)
+
+
+def _maximum(h: Tensor, rows: LinkGraph, weight: Tensor | None) -> Tensor:
+    """Largest value among the neighbours that are there; zero where none is."""
+    ptr, idx = rows.ptr, rows.idx
+    if weight is not None:
+        present = weight > 0
+        before = torch.cat([ptr[:1], present.cumsum(0)])
+        ptr, idx, weight = before[ptr], idx[present], weight[present]
+    single = torch.arange(len(idx) + 1, device=ptr.device)
+    entries = ops.spmm(single, idx, h, weight=weight)
+    return ops.segment_reduce(entries, ptr, "max")
 
 
 def _degree(rows: LinkGraph, weight: Tensor | None, like: Tensor) -> Tensor:

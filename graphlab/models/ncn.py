@@ -21,7 +21,17 @@ from graphlab.models.completion import (
     chunks_within,
     sample_entries,
 )
+from graphlab.models.dense import DenseLayers, layer, packable
 from graphlab.models.link_graph import LinkGraph, link_graph
+from graphlab.models.link_rows import (
+    distinct,
+    distinct_pairs,
+    products,
+    take_distinct,
+)
+
+# Sums over common neighbours of inner pairs that are held at a time: they stay in a cache.
+_SUMS_BYTES = 1 << 26
 
 
 class GAE(nn.Module):
@@ -58,13 +68,13 @@ class GAE(nn.Module):
             check.fail(ValueError, name, "dropout", "be in [0, 1)", dropout)
         width = hidden_channels
         self.hidden_channels, self.dropout = width, dropout
-        self.pair_mlp = nn.Sequential(*_layer(width, dropout, norm))
+        self.pair_mlp = DenseLayers(*layer(width, dropout, norm))
         if last_linear:
             self.pair_mlp.append(nn.Linear(width, width))
-        score = _layer(width, dropout, norm) + (
-            _layer(width, dropout, norm) if deep else []
-        )
-        self.score_mlp = nn.Sequential(*score, nn.Linear(width, 1))
+        score = layer(width, dropout, norm)
+        if deep:
+            score += layer(width, dropout, norm)
+        self.score_mlp = DenseLayers(*score, nn.Linear(width, 1))
 
     def forward(
         self,
@@ -74,7 +84,42 @@ class GAE(nn.Module):
         exclude: Tensor | None = None,
     ) -> Tensor:
         """Compute logits. [B]."""
-        return self.score_mlp(self.pair_mlp(products(h, pairs)))[:, 0]
+        return self._combine(h, pairs, None)
+
+    def _combine(self, h: Tensor, pairs: Tensor, pooled: Tensor | None) -> Tensor:
+        """Logits of pairs and their sums. Without a gradient: in one pass, in blocks."""
+        packed = None if torch.is_grad_enabled() else self._packed(h)
+        if packed is not None:
+            p = self.dropout if self.training else 0.0
+            return ops.pair_mlp(h, pairs, pooled, packed, p=p)
+        joined = self.pair_mlp(products(h, pairs))
+        if pooled is not None:
+            joined = joined + self._common(pooled)
+        return self.score_mlp(joined)[:, 0]
+
+    def _common(self, pooled: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _packed(self, h: Tensor) -> ops.PairLayers | None:
+        """All layers in one piece; None where something else was put in their place."""
+        if h.device.type != "cpu" or h.dtype != torch.float32:
+            return None
+        common = getattr(self, "common_mlp", None)
+        *inner, last = self.score_mlp
+        branches = [
+            packable(layers)
+            for layers in (
+                common or nn.Sequential(),
+                self.pair_mlp,
+                nn.Sequential(*inner),
+            )
+        ]
+        if not isinstance(last, nn.Linear) or any(b is None for b in branches):
+            return None
+        beta = getattr(self, "beta", last.bias)
+        return ops.pack_pair_layers(
+            *[b for b in branches if b is not None], (last.weight, last.bias), beta
+        )
 
 
 class NCN(GAE):
@@ -123,7 +168,7 @@ class NCN(GAE):
             check.fail(ValueError, name, "edge_dropout", "be in [0, 1)", edge_dropout)
         width = hidden_channels
         self.edge_dropout = edge_dropout
-        self.neighbor_mlp: nn.Sequential | None = None
+        self.neighbor_mlp: DenseLayers | None = None
         if neighbor_mlp:
             self.neighbor_mlp = _two_layers(width, dropout, norm)
         self.common_mlp = _two_layers(width, dropout, norm)
@@ -154,7 +199,16 @@ class NCN(GAE):
     ) -> Tensor:
         """Compute logits. [B]."""
         rows = self._rows(graph, h)
-        return self._score(h, self._neighbors(h), rows, pairs, exclude)
+        learning = self.training and torch.is_grad_enabled()
+        if self.neighbor_mlp is None or not learning:
+            return self._score(h, self._neighbors(h), rows, pairs, exclude)
+        # g of the shared neighbours alone: most nodes are none.
+        ends, found = ops.common_neighbors_ids(
+            rows.ptr, rows.idx, pairs, exclude=exclude
+        )
+        nodes, place = distinct(found, h.shape[0])
+        h_hat = self._neighbors(take_distinct(h, nodes))
+        return self._combine(h, pairs, ops.spmm(ends, place, h_hat))
 
     def _rows(self, graph: Graph | LinkGraph, h: Tensor) -> LinkGraph:
         rows = link_graph(type(self).__name__, graph, h.device)
@@ -185,9 +239,8 @@ class NCN(GAE):
         )
         return self._combine(h, pairs, pooled)
 
-    def _combine(self, h: Tensor, pairs: Tensor, pooled: Tensor) -> Tensor:
-        joined = self.beta * self.common_mlp(pooled) + self.pair_mlp(products(h, pairs))
-        return self.score_mlp(joined)[:, 0]
+    def _common(self, pooled: Tensor) -> Tensor:
+        return self.beta * self.common_mlp(pooled)
 
 
 class NCNC(NCN):
@@ -377,11 +430,12 @@ class NCNC(NCN):
                 rows = rows.thinned(self.edge_dropout)
         else:
             # s(i, j) = s(j, i), so the order of a pair does not matter.
-            pairs = pairs.sort(0).values
+            pairs = torch.stack([pairs.amin(0), pairs.amax(0)])
 
         def score(part: Tensor) -> Tensor:
-            # A batch of distinct pairs holds about six rows of the MLPs at a time.
+            # A batch holds its sums, and about six rows of the MLPs where they are torch's.
             step = max(1, self.memory // 2 // (24 * h.shape[1]))
+            step = min(step, _SUMS_BYTES // (4 * h.shape[1]))
             done = [
                 self._level(depth, h, h_hat, rows, some, exclude)
                 for some in part.split(step, 1)
@@ -390,24 +444,13 @@ class NCNC(NCN):
 
         if self.compat == "reference" and self.training:
             return score(pairs)
-        key = pairs[0] * rows.num_nodes + pairs[1]
         if self._kept is None or self.training:
-            distinct, place = key.unique(return_inverse=True)
-            both = torch.stack([distinct // rows.num_nodes, distinct % rows.num_nodes])
+            both, place = distinct_pairs(pairs, rows.num_nodes)
             return score(both)[place]
+        key = pairs[0] * rows.num_nodes + pairs[1]
         known = self._kept.setdefault(f"level {depth}", InnerLogits(self.memory))
         return known.of(key, rows.num_nodes, score)
 
 
-def products(h: Tensor, pairs: Tensor) -> Tensor:
-    """``h_i * h_j`` of each pair. [B, width]."""
-    return h.index_select(0, pairs[0]) * h.index_select(0, pairs[1])
-
-
-def _layer(width: int, dropout: float, norm: bool) -> list[nn.Module]:
-    between: list[nn.Module] = [nn.LayerNorm(width)] if norm else []
-    return [nn.Linear(width, width), *between, nn.Dropout(dropout), nn.ReLU()]
-
-
-def _two_layers(width: int, dropout: float, norm: bool) -> nn.Sequential:
-    return nn.Sequential(*_layer(width, dropout, False), *_layer(width, dropout, norm))
+def _two_layers(width: int, dropout: float, norm: bool) -> DenseLayers:
+    return DenseLayers(*layer(width, dropout, False), *layer(width, dropout, norm))

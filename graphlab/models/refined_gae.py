@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from graphlab import check
-from graphlab.models.ncn import products
+from graphlab.models.dense import DenseLayers, layer
+from graphlab.models.link_rows import products
 
 
 class HadamardMLP(nn.Module):
@@ -41,13 +42,7 @@ class HadamardMLP(nn.Module):
             check.fail(ValueError, name, "dropout", "be in [0, 1)", dropout)
         width = hidden_channels
         self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(width, width),
-                nn.LayerNorm(width),
-                nn.ReLU(),
-                nn.Dropout(dropout),
-            )
-            for _ in range(num_layers - 1)
+            DenseLayers(*layer(width, dropout, True)) for _ in range(num_layers - 1)
         )
         self.last = nn.Linear(width, 1)
 

@@ -12,6 +12,13 @@ from graphlab.ops.csr import csr_build as csr_build
 from graphlab.ops.csr import csr_transpose as csr_transpose
 from graphlab.ops.gather import gather_rows as gather_rows
 from graphlab.ops.gather import tensor_over as tensor_over
+from graphlab.ops.norm_dropout_relu import dropout as dropout
+from graphlab.ops.norm_dropout_relu import norm_dropout_relu as norm_dropout_relu
+from graphlab.ops.pair_mlp import PAIR_EPS as PAIR_EPS
+from graphlab.ops.pair_mlp import PairLayer as PairLayer
+from graphlab.ops.pair_mlp import PairLayers as PairLayers
+from graphlab.ops.pair_mlp import pack_pair_layers as pack_pair_layers
+from graphlab.ops.pair_mlp import pair_mlp as pair_mlp
 from graphlab.ops.registry import backends as backends
 from graphlab.ops.sample import NeighborSample as NeighborSample
 from graphlab.ops.sample import neighbor_sample as neighbor_sample

@@ -178,7 +178,7 @@ def test_excluding_equals_the_graph_without_the_pairs():
         ]
     )
     cut = gl.Graph(g.edge_index[:, keep], 30)
-    for conv in ("puregcn", "puresum", "puremean", "gcn"):
+    for conv in ("puregcn", "puresum", "puremean", "puremax", "gcn", "max"):
         for head in (NCN(8), NCNC(8)):
             model = LinkModel(LinkEncoder(4, 8, 2, conv), head).eval()
             torch.testing.assert_close(
@@ -206,6 +206,14 @@ def test_puregcn_equals_dense_algebra_and_gcn_equals_pyg():
     with torch.no_grad():
         theirs.lin.weight.copy_(encoder.convs[0].weight)
     torch.testing.assert_close(encoder(x, g), theirs(x, g.edge_index).relu())
+
+
+def test_max_equals_a_loop_over_neighbours():
+    g, x = gl.Graph(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]]), 4), torch.randn(4, 5)
+    encoder = LinkEncoder(5, 5, 1, "puremax").eval()
+    h = encoder.lin(x)
+    expected = torch.stack([h[1], torch.maximum(h[0], h[2]), h[1], torch.zeros(5)])
+    torch.testing.assert_close(encoder(x, g), expected)
 
 
 def test_sparse_features_give_the_same_rows():
