@@ -45,6 +45,44 @@ def read(graph: Any, weight: str = "weight") -> EdgeArrays:
     return EdgeArrays(edge_index, len(names), edge_weight, node_names)
 
 
+Choices = tuple[dict[str, list[str]], list[tuple[str, str]], list[tuple[str, str]]]
+
+
+def read_choices(graph: Any) -> Choices:
+    """Take a DAG of choices apart: operations by node, fixed and optional edges.
+
+    Args:
+        graph: A DiGraph without cycles; each node has a list ``ops``, an edge with
+            ``optional=True`` may be left out.
+
+    Returns:
+        Nodes in topological order with their operations; fixed edges; optional edges.
+
+    Raises:
+        TypeError: not a directed networkx graph.
+        ValueError: a node without ``ops``, or a cycle.
+    """
+    if not hasattr(graph, "is_directed") or not graph.is_directed():
+        got = type(graph).__name__
+        check.fail(TypeError, "from_networkx", "graph", "be a networkx DiGraph", got)
+    import networkx
+
+    if not networkx.is_directed_acyclic_graph(graph):
+        check.fail(ValueError, "from_networkx", "graph", "have no cycle", "one")
+    nodes: dict[str, list[str]] = {}
+    for node in networkx.lexicographical_topological_sort(graph, key=str):
+        ops = graph.nodes[node].get("ops")
+        if not ops or isinstance(ops, str):
+            need = f"give node {node!r} a list `ops`"
+            check.fail(ValueError, "from_networkx", "graph", need, repr(ops))
+        nodes[str(node)] = list(ops)
+    fixed: list[tuple[str, str]] = []
+    optional: list[tuple[str, str]] = []
+    for u, v, given in graph.edges(data=True):
+        (optional if given.get("optional") else fixed).append((str(u), str(v)))
+    return nodes, fixed, optional
+
+
 def write(edges: EdgeArrays) -> Any:
     """A ``MultiDiGraph`` (parallel edges stay) with names where the graph has them."""
     import networkx

@@ -12,7 +12,8 @@ def mean_rank(scores: Tensor) -> Tensor:
         scores: [data sets, N], larger is better.
 
     Example:
-        >>> mean_rank(torch.tensor([[1.0, 3.0, 2.0], [1.0, 2.0, 3.0]])).tolist()
+        >>> from torch import tensor
+        >>> mean_rank(tensor([[1.0, 3.0, 2.0], [1.0, 2.0, 3.0]])).tolist()
         [1, 2, 0]
     """
     ranks = scores.argsort(1, descending=True).argsort(1).double()

@@ -38,7 +38,7 @@ class Evaluator:
         >>> space = spaces.NB201()
         >>> evaluator = Evaluator(space, lambda text: text.count("nor_conv_3x3"))
         >>> evaluator(space.sample(3, seed=0)), evaluator.calls
-        ([2.0, 1.0, 3.0], 3)
+        ([2.0, 0.0, 0.0], 3)
     """
 
     def __init__(

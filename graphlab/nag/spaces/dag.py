@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graphlab import check
+from graphlab.interop import networkx
 from graphlab.nag.space import Cell, SearchSpace, closure
 
 Edge = tuple[str, str]
@@ -172,25 +173,15 @@ def from_networkx(graph: Any, name: str = "dag") -> DAG:
     Raises:
         TypeError: not a directed graph.
         ValueError: a node without ``ops``, or a cycle.
-    """
-    if not hasattr(graph, "is_directed") or not graph.is_directed():
-        got = type(graph).__name__
-        check.fail(TypeError, "from_networkx", "graph", "be a networkx DiGraph", got)
-    import networkx
 
-    if not networkx.is_directed_acyclic_graph(graph):
-        check.fail(ValueError, "from_networkx", "graph", "have no cycle", "one")
-    nodes = {}
-    for node in networkx.lexicographical_topological_sort(graph, key=str):
-        ops = graph.nodes[node].get("ops")
-        if not ops or isinstance(ops, str):
-            need = f"give node {node!r} a list `ops`"
-            check.fail(ValueError, "from_networkx", "graph", need, repr(ops))
-        nodes[str(node)] = list(ops)
-    fixed: list[Edge] = []
-    optional: list[Edge] = []
-    for u, v, data in graph.edges(data=True):
-        (optional if data.get("optional") else fixed).append((str(u), str(v)))
+    Example:
+        >>> from networkx import DiGraph
+        >>> graph = DiGraph([("a", "b")])
+        >>> graph.add_nodes_from(["a", "b"], ops=["x", "y"])
+        >>> from_networkx(graph).size
+        4
+    """
+    nodes, fixed, optional = networkx.read_choices(graph)
     return DAG(nodes, fixed, optional, name=name)
 
 
