@@ -78,7 +78,7 @@ def measure(
     store, d = Store.open(out), datasets.open(source)
     columns = torch.arange(0, d.num_features, max(1, d.num_features // 32))
     slots = 1 + len(PATTERNS)
-    rows = store.columns["propagated"]
+    rows = store.x
     x = torch.empty(d.num_nodes, len(columns))
     held = torch.empty(d.num_nodes, slots, len(columns))
     for ids in torch.arange(d.num_nodes).split(8192):
