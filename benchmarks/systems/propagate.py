@@ -68,7 +68,7 @@ def main() -> None:
 def measure(
     source: Path, out: Path, limit: int, threads: int, quick: bool
 ) -> dict[str, Any]:
-    memory = "24MiB" if quick else "120MiB"
+    memory = "24MiB" if quick else "200MiB"
     command = [sys.executable, "-c", CHILD, str(source), str(out), memory, str(threads)]
     # Pages that this process has cached would not be charged to the group.
     cgroup.drop_caches(*(p for p in source.iterdir() if p.is_file()))
