@@ -167,7 +167,7 @@ def cases(quick: bool) -> Iterable[Case]:
                     "dtype": "float32",
                     "operators": "A+I, T+I, AA, AT, TA, TT, r = 0.5",
                 },
-                repeats=2 if long else 7,
+                repeats=2 if long else 20,
                 warmups=0 if long else 1,
             )
 

@@ -94,8 +94,8 @@ MODEL: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 FIT: dict[str, Any] = {
-    "epochs": 300,
-    "patience": 100,
+    "epochs": 150,
+    "patience": 50,
     "lr": 0.01,
     "weight_decay": 5e-4,
 }

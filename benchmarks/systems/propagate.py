@@ -72,13 +72,15 @@ def measure(
     command = [sys.executable, "-c", CHILD, str(source), str(out), memory, str(threads)]
     # Pages that this process has cached would not be charged to the group.
     cgroup.drop_caches(*(p for p in source.iterdir() if p.is_file()))
-    done = cgroup.in_cgroup(limit, command, env={**os.environ})
+    # Else glibc keeps what is freed in pieces of up to 32 MiB, and the group counts it.
+    given = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(MIB)}
+    done = cgroup.in_cgroup(limit, command, env=given)
     if done.returncode:
         raise RuntimeError(f"exit {done.returncode}: {done.stderr[-2000:]}")
     store, d = Store.open(out), datasets.open(source)
     columns = torch.arange(0, d.num_features, max(1, d.num_features // 32))
     slots = 1 + len(PATTERNS)
-    rows = store.columns["propagated"]
+    rows = store.x
     x = torch.empty(d.num_nodes, len(columns))
     held = torch.empty(d.num_nodes, slots, len(columns))
     for ids in torch.arange(d.num_nodes).split(8192):

@@ -21,6 +21,8 @@ PATTERNS = ("A", "T", "AA", "AT", "TA", "TT")
 # Columns of one stacked block: 3 patterns of 64 columns keep a row of every neighbour in
 # few cache lines; wider blocks gain nothing and take memory.
 _COLUMNS = 64
+# Edges looked at together where pairs of all of them would take too much.
+_SLICE = 2**24
 _HALVES = {"A": 0, "T": 1}
 _FLIP = str.maketrans("AT", "TA")
 
@@ -353,15 +355,19 @@ def both_directions(graph: Graph) -> tuple[Half, Half]:
 
 def reciprocated(by_source: Half, by_target: Half, num_nodes: int) -> Tensor:
     """Neighbours of each node that are both its source and its target. [N], float64."""
-    keys = []
-    for ptr, idx in (by_source, by_target):
-        keys.append(owners(ptr) * num_nodes + idx)
+    found = torch.zeros(num_nodes, dtype=torch.int64)
+    if len(by_source[1]) == 0:
+        return found.double()
     # Both lists ascend: rows in order, and neighbours inside a row.
-    if len(keys[0]) == 0:
-        return torch.zeros(num_nodes, dtype=torch.float64)
-    place = torch.searchsorted(keys[1], keys[0]).clamp(max=len(keys[1]) - 1)
-    found = keys[1][place] == keys[0]
-    return torch.bincount(keys[0][found] // num_nodes, minlength=num_nodes).double()
+    held = owners(by_target[0]).mul_(num_nodes).add_(by_target[1])
+    ptr, idx = by_source
+    for start in range(0, len(idx), _SLICE):
+        entries = torch.arange(start, min(start + _SLICE, len(idx)))
+        row = torch.searchsorted(ptr, entries, right=True) - 1
+        keys = row * num_nodes + idx[entries]
+        place = torch.searchsorted(held, keys).clamp_(max=len(held) - 1)
+        found += torch.bincount(row[held[place] == keys], minlength=num_nodes)
+    return found.double()
 
 
 def _power(degree: Tensor, exponent: float) -> Tensor:

@@ -287,6 +287,11 @@ class ADPA(Decoupled):
         self._kept: weakref.WeakKeyDictionary[Graph, DirectedOperators]
         self._kept = weakref.WeakKeyDictionary()
 
+    @property
+    def mixes_rows(self) -> bool:
+        """The release's attention reads scores of other nodes."""
+        return self.compat == "reference"
+
     def operators(self, graph: Graph) -> DirectedOperators:
         """The operators of a graph, as this model applies them."""
         return DirectedOperators(graph, self.patterns, **self.operator_options)

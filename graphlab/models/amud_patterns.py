@@ -75,7 +75,7 @@ def pattern_statistics(
         memory: Bytes that stacked columns may take.
     """
     table = _Table(d, ids)
-    rows = _one_hot(y) if y is not None else _directions(d, seed)[ids]
+    rows = _one_hot(y) if y is not None else _directions(d, seed, memory)[ids]
     width = rows.shape[1]
     # Columns of both products and of what they multiply.
     at_once = max(1, memory // (3 * 4 * d.num_nodes * width))
@@ -214,9 +214,10 @@ def _one_hot(y: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(place, len(names)).float()
 
 
-def _directions(d: Dataset, seed: int) -> Tensor:
+def _directions(d: Dataset, seed: int, memory: int) -> Tensor:
     """Features of length one, projected on random signs where they are wide. [N, width]."""
-    return projected(d, _WIDTH, rng.key(seed, _PROJECT))
+    width = min(_WIDTH, max(8, memory // (8 * d.num_nodes)))
+    return projected(d, width, rng.key(seed, _PROJECT))
 
 
 def projected(d: Dataset, width: int, key: int, step: int = 16384) -> Tensor:

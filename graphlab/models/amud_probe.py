@@ -171,6 +171,8 @@ def probe(
         return None
     wide = d.num_nodes > _MANY_NODES and d.num_features > _WIDTH
     width = _WIDTH if wide or y is None else d.num_features
+    # Half the memory for what is propagated, half for the columns at work.
+    width = min(width, max(8, memory // (8 * d.num_nodes)))
     x = projected(d, width, rng.key(seed, _PROJECT))
     names = [UNDIRECTED, *([DIRECTED] if directed else [])]
     if y is not None:

@@ -49,6 +49,11 @@ class Decoupled(nn.Module):
         self.channels = in_channels // slots if precomputed else in_channels
         self._parts: list[tuple[Any, Any, Tensor]] = []
 
+    @property
+    def mixes_rows(self) -> bool:
+        """Whether a row's logits depend on the rows beside it."""
+        return False
+
     def key(self) -> tuple[object, ...]:
         """What the propagated rows depend on besides graph and features."""
         raise NotImplementedError
@@ -105,6 +110,8 @@ class Decoupled(nn.Module):
                 return self.last(h if nodes is None else [part[nodes] for part in h])
         if nodes is None:
             return self.head(self.rows(x, edges))
+        if self.mixes_rows:
+            return self.head(self.rows(x, edges))[nodes]
         return self.head(self._part(x, edges, nodes))
 
     def _part(self, x: Any, edges: Tensor | Graph, nodes: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphlab import check
@@ -67,16 +68,20 @@ class _Augmented(GNN):
         """Features for the rows at hand, [s, n, F]; the mean ones when not training."""
         if self.pool is None:
             mode = "sample" if self.training else "mean"
-            return self.augmenter.sample(_dense(x), self.s, mode=mode)
+            return self._scaled(self.augmenter.sample(_dense(x), self.s, mode=mode))
         if self._kept is None or self._kept[0]() is not x:
             rows = _dense(x)
-            drawn = self.augmenter.sample(rows, self.pool)
-            mean = self.augmenter.sample(rows, self.s, mode="mean")
+            drawn = self._scaled(self.augmenter.sample(rows, self.pool))
+            mean = self._scaled(self.augmenter.sample(rows, self.s, mode="mean"))
             self._kept = (weakref.ref(x), drawn, mean)
         _, drawn, mean = self._kept
         if not self.training:
             return mean
         return drawn[torch.randperm(len(drawn))[: self.s]]
+
+    def _scaled(self, drawn: Tensor) -> Tensor:
+        """Generated matrices as the layers take them."""
+        return drawn
 
 
 def _dense(x: Any) -> Tensor:
@@ -161,7 +166,7 @@ class LAConcat(_Augmented):
             heads = own.get("heads", 8)
             own["heads"] = max(1, heads // (s + 1)) if split_width else heads
         self.backbone = whole
-        self.is_residual = kind is GCNII
+        self.is_residual, self.has_dry_input = kind is GCNII, kind is SAGE
         if self.is_residual:
             self.branches: Any = nn.ModuleList(
                 nn.Linear(in_channels, width) for _ in range(s + 1)
@@ -169,10 +174,16 @@ class LAConcat(_Augmented):
             whole.lin_in = nn.Identity()
             return
         own["num_layers"] = 2
+        # Generated matrices are normalised where they are drawn, and dropped out in layer();
+        # what is inside an attention layer stays.
+        generated = {**own, "normalise_rows": False}
         self.branches = nn.ModuleList()
-        for _ in range(s + 1):
-            branch: Any = kind(in_channels, out_channels, **own)
+        for i in range(s + 1):
+            branch: Any = kind(
+                in_channels, out_channels, **(generated if i < s else own)
+            )
             del branch.layers[1:]
+            branch.dropout = 0.0 if i < s else branch.dropout
             self.branches.append(branch)
         whole.layers[0] = nn.Identity()
         if getattr(whole, "norms", None):
@@ -182,18 +193,29 @@ class LAConcat(_Augmented):
         """The generated matrices and X, side by side; GCNII maps them here."""
         parts = [*self._drawn(x), x]
         if self.is_residual:
-            rows = [self.backbone._inputs(part) for part in parts]
+            rows = [self._thinned(part) for part in parts[:-1]]
+            rows.append(self.backbone._inputs(x))
             mapped = [linear(r, b) for r, b in zip(rows, self.branches, strict=True)]
             return torch.cat(mapped, 1).relu()
         if isinstance(x, SparseRows):
             return parts
         return torch.cat(parts, 1)
 
+    def _thinned(self, drawn: Tensor) -> Tensor:
+        """Input dropout of generated rows, where the backbone has it."""
+        if not self.training or self.has_dry_input:
+            return drawn
+        return coarse_dropout(drawn, self.dropout)
+
+    def _scaled(self, drawn: Tensor) -> Tensor:
+        return F.normalize(drawn, p=1.0, dim=2) if self.normalise_rows else drawn
+
     def layer(self, i: int, x: Any, adjacency: Block, x_initial: Any = None) -> Tensor:
         """The branches side by side, then the backbone's layers."""
         if i or self.is_residual:
             return self.backbone.layer(i, x, adjacency, x_initial)
         parts = x if isinstance(x, list) else x.split(self.in_channels, dim=1)
+        parts = [*map(self._thinned, parts[:-1]), parts[-1]]
         pairs = zip(self.branches, parts, strict=True)
         return torch.cat([b.layer(0, part, adjacency) for b, part in pairs], 1)
 
@@ -251,6 +273,20 @@ class LAAverage(_Augmented):
     def layer(self, i: int, x: Any, adjacency: Block, x_initial: Any = None) -> Tensor:
         """The backbone's layer."""
         return self.backbone.layer(i, x, adjacency, x_initial)
+
+
+def coarse_dropout(x: Tensor, p: float) -> Tensor:
+    """Dropout with ``p`` in steps of 2^-16, from 16 random bits a number.
+
+    Generated matrices are dense and as wide as the features: torch's masks are two thirds of
+    a step on Cora on a CPU.
+    """
+    if p == 0:
+        return x
+    cut = round(p * 2**16)
+    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
+    keep = words.random_(-(2**63), None).view(torch.int16)[: x.numel()] >= cut - 2**15
+    return (x * keep.view(x.shape)).mul_(2**16 / (2**16 - cut))
 
 
 def add_augmentation(

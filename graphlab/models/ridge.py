@@ -59,8 +59,8 @@ def fit_predict(
     Example:
         >>> x = torch.tensor([[1.0], [2.0], [3.0]])
         >>> at = torch.tensor([0, 1])
-        >>> fit_predict(x @ x.T, at, x[at], torch.tensor([2]), [1e-6]).round(decimals=2)
-        tensor([[[3.]]])
+        >>> round(float(fit_predict(x @ x.T, at, x[at], torch.tensor([2]), [1e-6])), 2)
+        3.0
     """
     if len(train) != len(targets):
         need = f"have a row for each of {len(train)} training rows"

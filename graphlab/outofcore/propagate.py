@@ -23,7 +23,6 @@ from graphlab.outofcore.store import Store
 _PIECE_BYTES = 8 * 2**20
 # What may wait in the page cache for the disk.
 _DIRTY_BYTES = 64 * 2**20
-COLUMN = "propagated"
 
 
 class PropagatedColumn:
@@ -65,21 +64,22 @@ def propagate(
     decay: str = "none",
     **options: Any,
 ) -> Store:
-    """Propagate features by directed operators, and write all hops as a column of a store.
+    """Propagate features by directed operators, and write all hops as rows of a store.
 
     Blocks of feature columns go through all operators and hops in memory, one after the
-    other; their results are then put side by side, so that a row of the new column
-    ``propagated`` holds x and the hops 1 .. K of each pattern, and a batch of it is one read.
-    ``ADPA(..., precomputed=True)`` trains on such rows.
+    other; their results are then put side by side, so that a row of the new store's ``x``
+    holds the features and the hops 1 .. K of each pattern, and a batch of it is one read.
+    ``ADPA(..., precomputed=True)`` trains on such rows; batches need no neighbours, so
+    ``num_neighbors=[0]``.
 
     Args:
         source: A dataset whose features may be on disk; or a store.
         path: Folder of the store to make: the graph, labels and splits of the source, and
-            the column. Blocks lie in it while it is made.
+            the rows. Blocks lie in it while it is made.
         hops: K.
         patterns: See :class:`~graphlab.graph.DirectedOperators`.
         memory: Bytes that feature columns may take; the graph's two adjacencies come on top.
-        dtype: How the column is stored: ``source`` (float32), ``float16``, ``bfloat16``,
+        dtype: How the rows are stored: ``source`` (float32), ``float16``, ``bfloat16``,
             ``int8``.
         decay: See :meth:`~graphlab.graph.DirectedOperators.propagate`.
         **options: Of the operators: ``r``, ``self_loops``, ``degree``, ``drop_diagonal``.
@@ -100,7 +100,7 @@ def propagate(
         >>> import tempfile, graphlab as gl
         >>> d = gl.datasets.generate("rmat", num_nodes=50, num_edges=200, num_features=3)
         >>> store = propagate(d, tempfile.mkdtemp() + "/rows", hops=1, patterns=["A", "T"])
-        >>> store.columns["propagated"].shape
+        >>> store.x.shape
         (50, 9)
     """
     name = "propagate"
@@ -143,7 +143,7 @@ def propagate(
         columns.unlink()
         rows = PropagatedColumn(results)
         made = d.with_splits(d.splits)
-        made.columns = {COLUMN: rows}
+        made.columns = {"x": rows}
         made.meta["propagated"] = {
             "patterns": list(operators.patterns),
             "hops": hops,

@@ -38,6 +38,11 @@ def test_runs_benchmarks_and_reports_failures(checkout, capfd):
     assert main(["bench", "ops/bad", "--folder", str(checkout)]) == 1
 
 
+def test_a_bare_name_is_enough_where_one_kind_has_it(checkout, capfd):
+    assert main(["bench", "good", "--folder", str(checkout), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["exit_codes"] == {"ops/good": 0}
+
+
 def test_unknown_names_and_folders(checkout, capsys):
     assert main(["bench", "ops/none", "--folder", str(checkout)]) == 2
     assert (

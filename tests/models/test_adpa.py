@@ -70,8 +70,6 @@ def test_every_parameter_gets_a_gradient(make, graph: Graph, x: Tensor) -> None:
 def test_some_rows_are_those_of_all(make, graph: Graph, x: Tensor) -> None:
     model = make().eval()
     nodes = torch.tensor([3, 1, 7])
-    if getattr(model, "compat", None):  # its attention mixes the rows of a call
-        return
     torch.testing.assert_close(model(x, graph, nodes=nodes), model(x, graph)[nodes])
 
 

@@ -31,7 +31,7 @@ def test_blocks_give_the_rows_of_memory(
     store = propagate(source, tmp_path / "rows", hops=2, r=0.3, memory=memory)
     expected = DirectedOperators(d.graph, r=0.3).propagate(d.x, 2)
     ids = torch.tensor([5, 0, 299])
-    rows = store.columns["propagated"].gather(ids)
+    rows = store.x.gather(ids)
     assert torch.equal(rows.view(3, 13, 7), expected[ids])
     assert not (tmp_path / "rows" / "blocks").exists()
     made = store.dataset()
@@ -43,7 +43,6 @@ def test_blocks_give_the_rows_of_memory(
 def test_adpa_trains_on_the_rows(d: gl.Dataset, tmp_path: Path) -> None:
     store = propagate(d, tmp_path / "rows", hops=1, patterns=["A", "T"])
     held = store.dataset()
-    held.x = store.columns["propagated"]
     torch.manual_seed(0)
     inside = ADPA(7, 10, hops=1, patterns=["A", "T"]).eval()
     torch.manual_seed(0)
@@ -57,10 +56,31 @@ def test_adpa_trains_on_the_rows(d: gl.Dataset, tmp_path: Path) -> None:
     )
 
 
+def test_node_fit_trains_and_scores_on_the_rows(tmp_path: Path) -> None:
+    d = gl.datasets.generate("sbm", num_nodes=300, num_edges=1800, num_features=6)
+    d = gl.datasets.split_random(d, train=0.5, val=0.2, runs=1)
+    held = propagate(d, tmp_path / "rows", hops=1).dataset()
+
+    def loader(seed: int) -> gl.sample.NeighborLoader:
+        return gl.sample.NeighborLoader(
+            held, [0], batch_size=50, input_nodes=held.ids("train"), seed=seed
+        )
+
+    def adpa(width: int, classes: int) -> ADPA:
+        return ADPA(width, classes, hops=1, precomputed=True)
+
+    # So little memory that scores are made piece by piece.
+    r = gl.tasks.node.fit(
+        held, adpa, loader=loader, seeds=[0], epochs=12, lr=0.02, memory=4096
+    )
+    assert r.test.mean > r.baselines["majority"].mean + 0.3
+    assert r.predict(held).shape == (300, 10)
+
+
 def test_half_precision_rows(d: gl.Dataset, tmp_path: Path) -> None:
     store = propagate(d, tmp_path / "rows", hops=1, dtype="float16")
     expected = DirectedOperators(d.graph).propagate(d.x, 1).flatten(1)
-    rows = store.columns["propagated"].gather(torch.arange(300))
+    rows = store.x.gather(torch.arange(300))
     torch.testing.assert_close(rows.float(), expected, rtol=2e-3, atol=2e-3)
 
 
