@@ -104,11 +104,9 @@ class Filling:
         self.n_id = self._copy(record.n_id)
         self._edge_index = block.take((2, edges), torch.int64)
         np.copyto(self._edge_index[0].numpy(), record.row, casting="unsafe")
-        degree = torch.from_numpy(record.degree.astype(np.int64))
-        targets = torch.arange(len(degree))
-        self._edge_index[1] = torch.repeat_interleave(
-            targets, degree, output_size=edges
-        )
+        # On this thread alone: torch's threads belong to the caller's computation.
+        targets = np.arange(len(record.degree))
+        np.copyto(self._edge_index[1].numpy(), np.repeat(targets, record.degree))
         self._e_id = self._copy(record.e_id)
         self._input_id = self._copy(record.input_id)
         self._tree = self._copy(record.tree) if assembler.fields.disjoint else None
