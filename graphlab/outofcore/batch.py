@@ -16,6 +16,7 @@ from graphlab.outofcore.columns import (
     Rows,
     gather_sparse,
 )
+from graphlab.outofcore.device import Mover
 from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Block, Pool, block_bytes
 from graphlab.sample.loader import Made
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     from graphlab.outofcore.scattered import Edges
+    from graphlab.sample.link_seeds import LinkSeeds
+    from graphlab.sample.sampler import NeighborSampler
 
 
 class Fields:
@@ -79,6 +82,7 @@ class Assembler:
         pool: Output buffers.
         device: Where batches go.
         edges: Reads edge columns that are on disk; None where there are none.
+        pairs: Draws a batch's pairs again, for their places; None: batches of nodes.
     """
 
     def __init__(
@@ -87,8 +91,10 @@ class Assembler:
         pool: Pool,
         device: torch.device,
         edges: Edges | None = None,
+        pairs: tuple[LinkSeeds, NeighborSampler] | None = None,
     ) -> None:
-        self.fields, self.pool, self.device, self.edges = fields, pool, device, edges
+        self.fields, self.pool, self.edges = fields, pool, edges
+        self.mover, self.pairs = Mover(device), pairs
 
     def begin(self, record: Record) -> Filling:
         """Start the batch of a record: ids and edges are in place."""
@@ -154,9 +160,11 @@ class Filling:
             **edge,
             **more,
         )
-        if self._assembler.device.type != "cpu":
-            data = data.to(str(self._assembler.device))
-        return Made(data, self._nodes, nbytes)
+        if self._assembler.pairs is not None:
+            links, sampler = self._assembler.pairs
+            epoch, batch = record.epoch, record.batch
+            links.draw(sampler, epoch, batch, self._input_id).add_to(data)
+        return Made(self._assembler.mover.move(data), self._nodes, nbytes)
 
     def _gather(self, column: Any, ids: Tensor) -> Tensor:
         if isinstance(column, DenseRows):
