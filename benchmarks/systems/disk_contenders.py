@@ -295,11 +295,14 @@ def accuracy(setting: Setting, weights: str) -> float:
 
 def setup(setting: Setting, train: bool, disk: cgroup.Throttle | None) -> Trial:
     make_store(setting)
-    prepared = {}
+    prepared, begun = {}, time.time()
     for policy in ("belady", "static"):
         start = time.perf_counter()
         made = make_plan(setting, policy)
-        prepared[policy] = (time.perf_counter() - start, made)
+        seconds = time.perf_counter() - start
+        # A plan that another case has made is only opened.
+        made_now = (made.path / "manifest.json").stat().st_mtime > begun
+        prepared[policy] = (seconds if made_now else None, made)
     bare = run("nothing", setting, train, 2**40, "")["resident_peak_bytes"]
     limit = bare + setting.budget + 4 * MIB
     folder = tempfile.TemporaryDirectory(prefix="graphlab-")
