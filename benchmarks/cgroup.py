@@ -11,12 +11,28 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _COUNTER = itertools.count()
+_BLKIO = Path("/sys/fs/cgroup/blkio")
 _MOUNT = re.compile(r"^\S+ (\S+) (cgroup2?) (\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """A slower disk: bytes and requests that may be read a second.
+
+    Attributes:
+        path: Any file on the device.
+        read_bps: Bytes a second.
+        read_iops: Requests a second.
+    """
+
+    path: Path
+    read_bps: int
+    read_iops: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,7 @@ def in_cgroup(
     env: Mapping[str, str] | None = None,
     cwd: str | Path | None = None,
     timeout: float | None = None,
+    disk: Throttle | None = None,
 ) -> Outcome:
     """Run a command with at most ``limit_bytes`` of memory, page cache included, no swap.
 
@@ -74,6 +91,7 @@ def in_cgroup(
         env: Its environment; that of this process when absent.
         cwd: Its working folder.
         timeout: Seconds after which it is killed.
+        disk: What it may read a second (version 1 of the hierarchy).
 
     Raises:
         OSError: no memory cgroup can be made here (:func:`unavailable` says why).
@@ -92,7 +110,26 @@ def in_cgroup(
         else:
             (group / "memory.limit_in_bytes").write_text(str(limit_bytes))
             _try_write(group / "memory.memsw.limit_in_bytes", str(limit_bytes))
-        return _run(group, version, command, env, cwd, timeout)
+        with _throttled(disk, group.name) as groups:
+            return _run([group, *groups], version, command, env, cwd, timeout)
+    finally:
+        _remove(group)
+
+
+@contextlib.contextmanager
+def _throttled(disk: Throttle | None, name: str) -> Iterator[list[Path]]:
+    if disk is None:
+        yield []
+        return
+    group = _BLKIO / name
+    group.mkdir()
+    try:
+        device = os.stat(disk.path).st_dev
+        device_name = f"{os.major(device)}:{os.minor(device)}"
+        for rate, value in (("bps", disk.read_bps), ("iops", disk.read_iops)):
+            path = group / f"blkio.throttle.read_{rate}_device"
+            path.write_text(f"{device_name} {value}")
+        yield [group]
     finally:
         _remove(group)
 
@@ -129,15 +166,17 @@ def _root() -> tuple[Path, int] | None:
 
 
 def _run(
-    group: Path,
+    groups: list[Path],
     version: int,
     command: Sequence[str],
     env: Mapping[str, str] | None,
     cwd: str | Path | None,
     timeout: float | None,
 ) -> Outcome:
-    # The shell joins the group before the command starts in its place.
-    join = ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(group)]
+    group = groups[0]
+    # The shell joins the groups before the command starts in its place.
+    steps = [f'echo $$ >"{each}/cgroup.procs"' for each in groups]
+    join = ["sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         start = time.perf_counter()
         child = subprocess.Popen(

@@ -132,11 +132,20 @@ void keep_rows(const Tensor& bytes, const Tensor& keep, Tensor slots) {
   const int32_t* slot = keep.const_data_ptr<int32_t>();
   const uint8_t* from = raw(bytes);
   uint8_t* to = raw(slots);
+  // A kept row is read batches later: it need not pass through the caches.
+  const bool lines = size > 0 && size % 64 == 0 &&
+                     reinterpret_cast<uintptr_t>(to) % 16 == 0 &&
+                     places * size > kStreamBytes;
   for (int64_t i = 0; i < count; ++i) {
     GL_CHECK(slot[i] < places, "`keep` names a slot that does not exist");
     if (slot[i] < 0) continue;
-    std::memcpy(to + slot[i] * size, from + i * size, static_cast<size_t>(size));
+    if (lines) {
+      stream_lines(to + slot[i] * size, from + i * size, size);
+    } else {
+      std::memcpy(to + slot[i] * size, from + i * size, static_cast<size_t>(size));
+    }
   }
+  if (lines) stream_end();
 }
 
 void assemble_sparse(const Tensor& bytes, const Tensor& begin, const Tensor& end,

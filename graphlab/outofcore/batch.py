@@ -16,6 +16,7 @@ from graphlab.outofcore.columns import (
     Rows,
     gather_sparse,
 )
+from graphlab.outofcore.device import Mover
 from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Block, Pool, block_bytes
 from graphlab.sample.loader import Made
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     from graphlab.outofcore.scattered import Edges
+    from graphlab.sample.link_seeds import LinkSeeds
+    from graphlab.sample.sampler import NeighborSampler
 
 
 class Fields:
@@ -79,6 +82,7 @@ class Assembler:
         pool: Output buffers.
         device: Where batches go.
         edges: Reads edge columns that are on disk; None where there are none.
+        pairs: Draws a batch's pairs again, for their places; None: batches of nodes.
     """
 
     def __init__(
@@ -87,8 +91,10 @@ class Assembler:
         pool: Pool,
         device: torch.device,
         edges: Edges | None = None,
+        pairs: tuple[LinkSeeds, NeighborSampler] | None = None,
     ) -> None:
-        self.fields, self.pool, self.device, self.edges = fields, pool, device, edges
+        self.fields, self.pool, self.edges = fields, pool, edges
+        self.mover, self.pairs = Mover(device), pairs
 
     def begin(self, record: Record) -> Filling:
         """Start the batch of a record: ids and edges are in place."""
@@ -104,11 +110,9 @@ class Filling:
         self.n_id = self._copy(record.n_id)
         self._edge_index = block.take((2, edges), torch.int64)
         np.copyto(self._edge_index[0].numpy(), record.row, casting="unsafe")
-        degree = torch.from_numpy(record.degree.astype(np.int64))
-        targets = torch.arange(len(degree))
-        self._edge_index[1] = torch.repeat_interleave(
-            targets, degree, output_size=edges
-        )
+        # On this thread alone: torch's threads belong to the caller's computation.
+        targets = np.arange(len(record.degree))
+        np.copyto(self._edge_index[1].numpy(), np.repeat(targets, record.degree))
         self._e_id = self._copy(record.e_id)
         self._input_id = self._copy(record.input_id)
         self._tree = self._copy(record.tree) if assembler.fields.disjoint else None
@@ -156,9 +160,11 @@ class Filling:
             **edge,
             **more,
         )
-        if self._assembler.device.type != "cpu":
-            data = data.to(str(self._assembler.device))
-        return Made(data, self._nodes, nbytes)
+        if self._assembler.pairs is not None:
+            links, sampler = self._assembler.pairs
+            epoch, batch = record.epoch, record.batch
+            links.draw(sampler, epoch, batch, self._input_id).add_to(data)
+        return Made(self._assembler.mover.move(data), self._nodes, nbytes)
 
     def _gather(self, column: Any, ids: Tensor) -> Tensor:
         if isinstance(column, DenseRows):

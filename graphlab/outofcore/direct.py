@@ -88,10 +88,10 @@ class Direct:
 
         def make(number: int) -> Made:
             positions = batches[number]
-            seeds = self._job.request.input_nodes[positions]
             with self._lock:
-                sample = self._job.sampler.sample(seeds, epoch=epoch, batch=number)
-                return self._make(sample, positions)
+                request = self._job.request
+                sample = request.sample(self._job.sampler, epoch, number, positions)
+                return self._make(sample, positions, epoch, number)
 
         return make
 
@@ -103,7 +103,7 @@ class Direct:
             for entry in self._files:
                 entry.file.close()
 
-    def _make(self, sample: Any, positions: Tensor) -> Made:
+    def _make(self, sample: Any, positions: Tensor, epoch: int, number: int) -> Made:
         nodes, edges = len(sample.n_id), len(sample.row)
         self._make_room(nodes, edges, len(positions))
         targets = nodes - sample.num_sampled_nodes[-1]
@@ -117,6 +117,8 @@ class Direct:
             tree=none if sample.batch is None else sample.batch.numpy(),
             nodes=sample.num_sampled_nodes,
             edges=sample.num_sampled_edges,
+            epoch=epoch,
+            batch=number,
         )
         filling = self._assembler.begin(record)
         for mapped in self._mapped:
@@ -139,7 +141,7 @@ class Direct:
             count = pool.nbytes // max(pool.size, 1)
             remedy = f"{_REMEDY}: a batch has {nodes:,} nodes and {edges:,} edges"
             self._ledger.take("output buffers", count * (size - pool.size), remedy)
-            self._assembler.pool = Pool(count, size)
+            self._assembler.pool = Pool(count, size, pinned=pool.pinned)
 
     def _look_up(
         self, n_id: npt.NDArray[np.int64]

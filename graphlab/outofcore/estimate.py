@@ -42,7 +42,8 @@ def fit_direct(job: Job) -> tuple[Sizing, Largest]:
 
 def _exact(job: Job) -> bool:
     """Whether every batch takes all neighbours, in a fixed order."""
-    return max(job.sampler.num_neighbors) == -1 and not job.request.shuffle
+    whole = max(job.sampler.num_neighbors) == -1 and not job.request.shuffle
+    return whole and job.request.links is None
 
 
 def size_direct(job: Job, *, everything: bool) -> tuple[Sizing, Largest]:
@@ -104,7 +105,7 @@ def _largest(job: Job) -> Largest:
         nodes = min(nodes, num_nodes)
         edges = edges if job.sampler.replace else min(edges, num_edges)
     if job.sampler.method == "uniform" and min(job.sampler.num_neighbors) >= 0:
-        frontier = bound = seeds
+        frontier = bound = job.request.most_seeds
         drawn = 0
         for count in job.sampler.num_neighbors:
             frontier *= count

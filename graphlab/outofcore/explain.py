@@ -153,8 +153,18 @@ def explain(plan: Plan) -> Explanation:
 
 def _levels(plan: Plan) -> list[Level]:
     totals, sizing = plan.totals, plan.sizing
-    if "static_hits" not in totals:
+    if "misses" not in totals:
         return []
+    if "static_hits" not in totals:  # expected, of one epoch
+        held = totals["hot_rows"] + totals.get("slots", 0)
+        hits = totals["accesses"] - totals["misses"]
+        rest = "packed on disk, window by window"
+        if plan.mode == "direct":
+            rest = "on disk, read where they are"
+        return [
+            Level("rows in memory", held, sizing.hot + sizing.slots, hits),
+            Level(rest, totals["misses"], totals["pack_bytes"], totals["misses"]),
+        ]
     static = totals["static_hits"] // plan.epochs
     misses = totals["misses"] // plan.epochs
     accesses = totals["accesses"] // plan.epochs

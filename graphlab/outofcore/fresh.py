@@ -79,8 +79,8 @@ def _expected(
     accesses = misses = 0
     chosen = np.unique(np.linspace(0, len(batches) - 1, 4).astype(int))
     for number in chosen:
-        seeds = job.request.input_nodes[batches[number]]
-        n_id = job.sampler.sample(seeds, epoch=0, batch=int(number)).n_id.numpy()
+        sample = job.request.sample(job.sampler, 0, int(number), batches[number])
+        n_id = sample.n_id.numpy()
         accesses += len(n_id)
         misses += len(n_id)
         if len(hot):
@@ -338,5 +338,9 @@ def out_degree(job: Job, ledger: Ledger) -> np.ndarray[Any, np.dtype[np.uint32]]
         for start in range(0, len(idx), max(step, 1)):
             nodes, times = np.unique(idx[start : start + step], return_counts=True)
             counts[nodes] += times.astype(np.uint32)
-        counts[job.request.input_nodes.numpy()] += 1
+        links = job.request.links
+        if links is None:
+            counts[job.request.input_nodes.numpy()] += 1
+        else:
+            counts[links.edge_label_index.flatten().numpy()] += 1
     return counts

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from graphlab import check, sizes
@@ -23,6 +24,7 @@ from graphlab.outofcore.columns import Rows, load, loaded_bytes, rows_of
 from graphlab.outofcore.policy import Policy, as_policy
 from graphlab.outofcore.store import Store
 from graphlab.sample.batch import MASKS, node_columns
+from graphlab.sample.link_seeds import LinkSeeds
 from graphlab.sample.sampler import NeighborSampler
 from graphlab.sample.source import fingerprint, input_ids, require_distinct
 
@@ -93,6 +95,7 @@ class Job:
             "epochs": request.epochs,
             "shuffle": request.shuffle,
             "drop_last": request.drop_last,
+            **({} if request.links is None else request.links.settings()),
         }
 
     def identity(self, of: dict[str, Any]) -> str:
@@ -161,6 +164,7 @@ def place(job: Job, *, everything: bool = False) -> Placement:
         if not everything and loaded_bytes(found[name]) > job.limit // SMALL_SHARE
     }
     edges = sum(loaded_bytes(c) for n, c in found.items() if n not in on_disk)
+    edges += 0 if job.request.links is None else job.request.links.nbytes
     if edges > job.limit // 2:
         raise BudgetError(
             f"plan: `memory` must be at least {sizes.show(2 * edges)} to hold the edge "
@@ -227,6 +231,9 @@ def make_job(
     path: str | Path,
     world_size: int,
     resample_every: int | None,
+    edge_label_index: Any,
+    edge_label: Any,
+    neg_sampling_ratio: float,
 ) -> Job:
     """Check the arguments of :func:`graphlab.outofcore.plan`."""
     if isinstance(store, (str, Path)):
@@ -246,9 +253,29 @@ def make_job(
         method=method,
         seed=seed,
     )
-    ids = input_ids("plan", dataset, input_nodes)
-    if not disjoint:
-        require_distinct("plan", "input_nodes", ids)
+    links = None
+    if edge_label_index is not None:
+        if input_nodes is not None:
+            need = "be left out where edge_label_index is given"
+            check.fail(
+                ValueError, "plan", "input_nodes", need, type(input_nodes).__name__
+            )
+        links = LinkSeeds(
+            "plan",
+            dataset.graph,
+            edge_label_index,
+            edge_label,
+            neg_sampling_ratio=neg_sampling_ratio,
+            seed=seed,
+        )
+        ids = torch.arange(links.edge_label_index.shape[1])
+    else:
+        if edge_label is not None or neg_sampling_ratio:
+            need = "be given for labels of pairs, or negatives"
+            check.fail(ValueError, "plan", "edge_label_index", need, None)
+        ids = input_ids("plan", dataset, input_nodes)
+        if not disjoint:
+            require_distinct("plan", "input_nodes", ids)
     request = trace.Request(
         ids,
         check.positive("plan", "batch_size", batch_size),
@@ -256,6 +283,7 @@ def make_job(
         seed,
         shuffle,
         drop_last,
+        links=links,
     )
     if not request.batches(0):
         check.fail(
@@ -297,9 +325,8 @@ def sample_seconds(job: Job, count: int = 4) -> float:
     batches = job.request.batches(0)
     taken = []
     for number in np.unique(np.linspace(0, len(batches) - 1, count).astype(int)):
-        seeds = job.request.input_nodes[batches[number]]
         start = time.perf_counter()
-        job.sampler.sample(seeds, epoch=0, batch=int(number))
+        job.request.sample(job.sampler, 0, int(number), batches[number])
         taken.append(time.perf_counter() - start)
     return float(np.median(taken)) * len(batches)
 
@@ -309,7 +336,6 @@ def probe(job: Job, count: int = 4) -> tuple[int, int]:
     batches = job.request.batches(0)
     nodes = edges = 0
     for number in np.unique(np.linspace(0, len(batches) - 1, count).astype(int)):
-        seeds = job.request.input_nodes[batches[number]]
-        sample = job.sampler.sample(seeds, epoch=0, batch=int(number))
+        sample = job.request.sample(job.sampler, 0, int(number), batches[number])
         nodes, edges = max(nodes, len(sample.n_id)), max(edges, len(sample.row))
     return nodes, edges

@@ -118,6 +118,7 @@ class Record(NamedTuple):
         input_id: [seeds], u4 or u8, positions in ``input_nodes``.
         tree: [nodes], u4, or empty: the seed of each node, where trees are disjoint.
         nodes, edges: Counts by hop.
+        epoch, batch: Which it is.
     """
 
     n_id: npt.NDArray[Any]
@@ -128,6 +129,8 @@ class Record(NamedTuple):
     tree: npt.NDArray[Any]
     nodes: list[int]
     edges: list[int]
+    epoch: int = 0
+    batch: int = 0
 
 
 def _width(limit: int) -> int:
@@ -186,6 +189,8 @@ def decode_sample(record: Bytes) -> Record:
         tree=reader.section(count if h["tree_bytes"] else 0, "<u4"),
         nodes=per_hop,
         edges=edges_per_hop,
+        epoch=int(h["epoch"]),
+        batch=int(h["batch"]),
     )
 
 

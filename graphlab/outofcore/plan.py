@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from graphlab import check, sizes
 from graphlab.errors import StoreError
 from graphlab.outofcore import build, layout
@@ -130,6 +132,9 @@ def plan(
     process_memory: int | str | None = None,
     world_size: int = 1,
     resample_every: int | None = None,
+    edge_label_index: Any = None,
+    edge_label: Tensor | None = None,
+    neg_sampling_ratio: float = 0.0,
     overwrite: bool = False,
 ) -> Plan:
     """Prepare to train on a store within a memory and a disk budget.
@@ -186,6 +191,9 @@ def plan(
             from the store one by one.
         resample_every: Draw new samples after so many epochs, in modes ``replay`` (whole
             epochs are packed, ahead where the disk can hold two) and ``rolling``.
+        edge_label_index, edge_label, neg_sampling_ratio: Batches of pairs instead of nodes,
+            as in :class:`graphlab.sample.LinkNeighborLoader`; ``batch_size`` counts
+            positives. Give ``dataset.graph.edge_index`` for the graph's own edges.
         overwrite: Replace a plan of another store or of other arguments.
 
     Returns:
@@ -241,6 +249,9 @@ def plan(
         path=path,
         world_size=world_size,
         resample_every=resample_every,
+        edge_label_index=edge_label_index,
+        edge_label=edge_label,
+        neg_sampling_ratio=neg_sampling_ratio,
     )
     body = _existing(job, overwrite)
     return Plan(job, build.build(job) if body is None else body)

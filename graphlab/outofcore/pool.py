@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from graphlab.outofcore.device import pin
 from graphlab.outofcore.reader import Bytes, align_up, allocate
 
 _ALIGN = 64
@@ -55,11 +56,12 @@ class Pool:
     Args:
         count: Buffers.
         size: Bytes of each.
+        pinned: Lock their pages for a CUDA device.
     """
 
-    def __init__(self, count: int, size: int) -> None:
-        self.size = size
-        self._buffers = [allocate(size) for _ in range(count)]
+    def __init__(self, count: int, size: int, *, pinned: bool = False) -> None:
+        self.size, self.pinned = size, pinned
+        self._buffers = [self._new() for _ in range(count)]
         self._lock = threading.Lock()
         self._patience = PATIENCE_SECONDS
         self._idle = self._references(0)
@@ -68,6 +70,12 @@ class Pool:
     def nbytes(self) -> int:
         """Bytes of all buffers that the pool answers for."""
         return sum(len(buffer) for buffer in self._buffers)
+
+    def _new(self) -> Bytes:
+        buffer = allocate(self.size)
+        if self.pinned:
+            pin(buffer)
+        return buffer
 
     def _references(self, index: int) -> int:
         return sys.getrefcount(self._buffers[index])
@@ -89,6 +97,6 @@ class Pool:
             # The caller keeps batches: no use waiting as long again.
             self._patience = 0.01
             self._buffers.pop(0)
-            buffer = allocate(self.size)
+            buffer = self._new()
             self._buffers.append(buffer)
             return Block(buffer)

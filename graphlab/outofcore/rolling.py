@@ -261,4 +261,4 @@ class Rolling:
         if size > pool.size:
             count = pool.nbytes // max(pool.size, 1)
             self._ledger.take("output buffers", count * (size - pool.size), _REMEDY)
-            self._assembler.pool = Pool(count, size)
+            self._assembler.pool = Pool(count, size, pinned=pool.pinned)

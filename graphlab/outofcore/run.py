@@ -89,7 +89,10 @@ def open_loader(
         longest = max(rows.row_bytes for rows in fields.edges_on_disk)
         rings = Ring(*shared_sizes(plan.memory, longest))
         edges = Edges(fields.edges_on_disk, rings, plan.calibration.gap)
-    assembler = Assembler(fields, Pool(buffers, sizing.block), target, edges)
+    links = job.request.links
+    pairs = None if links is None else (links, job.sampler)
+    pool = Pool(buffers, sizing.block, pinned=target.type == "cuda")
+    assembler = Assembler(fields, pool, target, edges, pairs)
     columns = placement.rows(job)
     described = [rows.describe() for rows in columns if rows.kind == "dense"]
     held = [c for c in plan.body["columns"] if c["kind"] == "dense"]

@@ -8,6 +8,7 @@ depend on any budget, so plans for other budgets can share them.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,12 +22,14 @@ from torch import Tensor
 
 from graphlab import files, sizes
 from graphlab.errors import BudgetError, OutOfDiskError, StoreError
+from graphlab.ops import NeighborSample
 from graphlab.outofcore import layout
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.layout import INDEX, Index, Record
 from graphlab.outofcore.reader import ALIGN, DirectFile, allocate, span
 from graphlab.progress import track
 from graphlab.sample.ahead import Ahead
+from graphlab.sample.link_seeds import LinkSeeds
 from graphlab.sample.order import seed_batches
 from graphlab.sample.sampler import NeighborSampler
 
@@ -77,6 +80,7 @@ class Request(NamedTuple):
         epochs: Epochs to sample.
         seed: Seed of the run.
         shuffle, drop_last: As in the in-memory loader.
+        links: Pairs whose ends are the seeds; ``input_nodes`` are then their positions.
         only: An epoch and the numbers of its batches, where not whole epochs are wanted.
     """
 
@@ -87,6 +91,25 @@ class Request(NamedTuple):
     shuffle: bool
     drop_last: bool
     only: tuple[int, Sequence[int]] | None = None
+    links: LinkSeeds | None = None
+
+    @property
+    def most_seeds(self) -> int:
+        """Seeds of a batch at most."""
+        count = min(self.batch_size, len(self.input_nodes))
+        if self.links is None:
+            return count
+        return 2 * (count + math.ceil(count * self.links.neg_sampling_ratio))
+
+    def sample(
+        self, sampler: NeighborSampler, epoch: int, number: int, positions: Tensor
+    ) -> NeighborSample:
+        """Batch ``number`` of an epoch, whose inputs are ``positions``."""
+        if self.links is None:
+            seeds = self.input_nodes[positions]
+            return sampler.sample(seeds, epoch=epoch, batch=number)
+        drawn = self.links.draw(sampler, epoch, number, positions)
+        return self.links.sample(sampler, epoch, number, drawn)
 
     @property
     def total(self) -> int:
@@ -151,8 +174,7 @@ def sample_epochs(
     def make(number: int) -> tuple[Any, Tensor]:
         epoch, batch = request.locate(number, per_epoch)
         positions = order(epoch)[batch]
-        seeds = request.input_nodes[positions]
-        return sampler.sample(seeds, epoch=epoch, batch=batch), positions
+        return request.sample(sampler, epoch, batch, positions), positions
 
     order = _latest(request.batches)
     place = int(index["offset"][done - 1] + index["length"][done - 1]) if done else 0

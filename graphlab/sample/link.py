@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from graphlab import check
-from graphlab.ops import rng
 from graphlab.sample.batch import join, node_columns
+from graphlab.sample.link_seeds import LinkSeeds
 from graphlab.sample.loader import Loader, Made
-from graphlab.sample.negative import NonEdges
 from graphlab.sample.order import num_batches, seed_batches
 from graphlab.sample.sampler import NeighborSampler
-from graphlab.sample.source import as_dataset, fingerprint
+from graphlab.sample.source import as_dataset
 
 if TYPE_CHECKING:
     from torch_geometric.data import Data
-
-# Names the stream of a batch's negatives beside the sampler's own, key(seed, epoch, batch).
-_NEGATIVES = -2
 
 
 class LinkNeighborLoader(Loader):
@@ -101,41 +94,16 @@ class LinkNeighborLoader(Loader):
             method=method,
             seed=seed,
         )
-        graph = self.dataset.graph
-        given = _pairs(name, graph.num_nodes, edge_label_index)
-        self.edge_label_index = graph.edge_index if given is None else given
-        num_pairs = self.edge_label_index.shape[1]
-        if num_pairs == 0:
-            check.fail(
-                ValueError, name, "edge_label_index", "hold at least one pair", "none"
-            )
-        if not (
-            isinstance(neg_sampling_ratio, (int, float))
-            and 0 <= neg_sampling_ratio < math.inf
-        ):
-            check.fail(
-                ValueError,
-                name,
-                "neg_sampling_ratio",
-                "be a number of at least 0",
-                neg_sampling_ratio,
-            )
-        self.edge_label = edge_label
-        if edge_label is not None:
-            labels = check.tensor(name, "edge_label", edge_label)
-            if labels.dim() == 0 or labels.shape[0] != num_pairs:
-                check.fail(
-                    ValueError,
-                    name,
-                    "edge_label",
-                    f"have one entry per pair ({num_pairs:,})",
-                    f"shape {list(labels.shape)}",
-                )
-            if neg_sampling_ratio and float(labels.min()) == 0:
-                self.edge_label = labels + 1
-        self.negatives: NonEdges | None = None
-        if neg_sampling_ratio:
-            self.negatives = NonEdges(graph, given)
+        self.links = LinkSeeds(
+            name,
+            self.dataset.graph,
+            edge_label_index,
+            edge_label,
+            neg_sampling_ratio=neg_sampling_ratio,
+            seed=seed,
+        )
+        self.edge_label_index = self.links.edge_label_index
+        self.edge_label, self.negatives = self.links.edge_label, self.links.negatives
         self.neg_sampling_ratio = neg_sampling_ratio
         self.batch_size = check.positive(name, "batch_size", batch_size)
         self.shuffle, self.drop_last, self.seed = shuffle, drop_last, seed
@@ -144,9 +112,8 @@ class LinkNeighborLoader(Loader):
         super().__init__(
             identity={
                 "seed": seed,
-                "inputs": fingerprint(self.edge_label_index),
+                **self.links.settings(),
                 "batch_size": batch_size,
-                "neg_sampling_ratio": neg_sampling_ratio,
                 "shuffle": shuffle,
                 "drop_last": drop_last,
                 **self.sampler.settings(),
@@ -175,26 +142,8 @@ class LinkNeighborLoader(Loader):
         return lambda number: self._make(epoch, number, batches[number])
 
     def _make(self, epoch: int, number: int, input_id: Tensor) -> Made:
-        pairs, label = self.edge_label_index[:, input_id], None
-        if self.edge_label is not None:
-            label = self.edge_label[input_id]
-        if self.negatives is not None:
-            if label is None:
-                label = torch.ones(len(input_id))
-            count = math.ceil(len(input_id) * self.neg_sampling_ratio)
-            stream = rng.key(self.seed, epoch, number, _NEGATIVES)
-            pairs = torch.cat([pairs, self.negatives.draw(count, stream)], dim=1)
-            label = torch.cat([label, label.new_zeros(count, *label.shape[1:])])
-        if self.sampler.disjoint:
-            seeds = pairs.flatten()
-            local = torch.arange(len(seeds)).view(2, -1)
-        else:
-            seeds, inverse = pairs.flatten().unique(return_inverse=True)
-            local = inverse.view(2, -1)
-        sample = self.sampler.sample(seeds, epoch=epoch, batch=number)
-        if sample.batch is not None:
-            # Trees are numbered by end; both ends of a pair belong to it.
-            sample = sample._replace(batch=sample.batch % pairs.shape[1])
+        drawn = self.links.draw(self.sampler, epoch, number, input_id)
+        sample = self.links.sample(self.sampler, epoch, number, drawn)
         made = join(
             sample,
             self.dataset,
@@ -202,28 +151,10 @@ class LinkNeighborLoader(Loader):
             input_id=input_id,
             batch_size=len(input_id),
         )
-        made.data.edge_label_index = local
-        if label is not None:
-            made.data.edge_label = label
+        drawn.add_to(made.data)
         if self.transform is None:
             return made
         return made._replace(data=self.transform(made.data))
 
     def _resident_bytes(self) -> int:
-        held = self.dataset.nbytes + self.sampler.nbytes + self.edge_label_index.nbytes
-        return held + (0 if self.negatives is None else self.negatives.nbytes)
-
-
-def _pairs(function: str, num_nodes: int, pairs: Any) -> Tensor | None:
-    if pairs is None:
-        return None
-    if isinstance(pairs, (np.ndarray, list, tuple)):
-        pairs = torch.as_tensor(np.asarray(pairs))
-    argument = "edge_label_index"
-    index = check.tensor(function, argument, pairs, dtypes=check.INDEX_DTYPES, ndim=2)
-    if index.shape[0] != 2:
-        check.fail(
-            ValueError, function, argument, "have shape [2, pairs]", list(index.shape)
-        )
-    check.ids_in_range(function, argument, index.flatten(), num_nodes)
-    return index.long()
+        return self.dataset.nbytes + self.sampler.nbytes + self.links.nbytes

@@ -191,5 +191,6 @@ def test_explain_tells_of_windows(make_store, tmp_path):
     told = make(store, tmp_path / "p").explain()
     assert "> rolling" in str(told)
     rolling = next(cost for cost in told.modes if cost.mode == "rolling")
+    assert "window by window" in str(told)
     assert rolling.disk_bytes <= 2500 * 1024
     assert rolling.read_bytes > 0
