@@ -9,6 +9,10 @@ SOURCES := $(wildcard cpp_ext/*/*)
 SHARED := $(wildcard ../shared/data)
 export GRAPHLAB_DATA ?= $(if $(SHARED),$(abspath $(SHARED)))
 
+# One test process a core; the tests themselves say how many threads they mean.
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
+
 .PHONY: help env build test test-fallback demo lint types format package cuda-check gpu-check clean
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,10 +28,10 @@ build: $(STAMP) $(SOURCES)    ## compile the native library in place (only what 
 	GRAPHLAB_NATIVE=require $(BIN)/python setup.py --quiet build_ext --inplace
 
 test: build      ## run the whole test-suite
-	GRAPHLAB_NATIVE=require $(BIN)/python -m pytest -m "not cuda and not packaging"
+	GRAPHLAB_NATIVE=require $(PYTEST) -m "not cuda and not packaging"
 
 test-fallback: build    ## run the tests again on the readable twins (benchmarks measure kernels)
-	GRAPHLAB_NATIVE=skip $(BIN)/python -m pytest -m "not cuda and not packaging" --ignore=tests/benchmarks
+	GRAPHLAB_NATIVE=skip $(PYTEST) -m "not cuda and not packaging" --ignore=tests/benchmarks
 
 demo: build      ## train from disk inside a memory budget; ends with a report
 	$(BIN)/graphlab demo

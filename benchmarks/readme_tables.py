@@ -3,8 +3,8 @@
     python -m benchmarks.readme_tables            write both
     python -m benchmarks.readme_tables --check    say whether they match, change nothing
 
-README gets one line a benchmark and thread count, its worst case named; TABLES.md has every
-case, those that we lose too.
+README gets one line a benchmark and thread count, its worst case named, and the scores that
+have a goal; TABLES.md has every case, those that we lose too.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _SCORES = (
     "goal",
     "controls",
 )
+_SHORT = ("recipe", "split", "metric", "seeds", "test, %", "goal", "best control")
 _SCORES_NOTE = (
     "\n\nMean and sample deviation over seeds; the epoch of best validation score is chosen, "
     "the test set is read once a seed."
@@ -76,21 +77,14 @@ def summary(records: dict[str, list[dict[str, Any]]]) -> str:
                     worst["case"],
                 )
             )
-    alone = [
-        (name, r["case"], seconds(taken["median"]), _notes(taken["notes"]))
-        for name, entries in records.items()
+    scores = [
+        _short(r)
+        for entries in records.values()
         for r in entries
-        if "contenders" in r and not r.get("ratio")
-        for taken in [r["contenders"][r["ours"]]]
+        if "test" in r and r["goal"]
     ]
-    accuracy = [
-        _scores(r) for entries in records.values() for r in entries if "test" in r
-    ]
-    scored = Table("", _SCORES, accuracy).markdown() + _SCORES_NOTE if accuracy else ""
-    if alone:
-        columns = ("without a peer", "case", "time", "what it took")
-        table = Table("", columns, alone).markdown()
-        scored = f"{table}\n\n{scored}" if scored else table
+    columns: tuple[str, ...] = _SHORT
+    scored = Table("", columns, scores).markdown() + _SCORES_NOTE if scores else ""
     if not rows:
         return scored or NONE
     columns = (
@@ -106,8 +100,9 @@ def summary(records: dict[str, list[dict[str, Any]]]) -> str:
     table = Table("", columns, rows).markdown()
     return (
         f"{table}\n\nThe three figures are the best peer's time over ours, each the median of "
-        "interleaved runs on one machine: above 1 we are faster. Every case, with quartiles "
-        "and versions: [benchmarks/results/TABLES.md](benchmarks/results/TABLES.md)."
+        "interleaved runs on one machine: above 1 we are faster. Every case with quartiles and "
+        "versions, what has no peer and scores that have no goal are in "
+        "[benchmarks/results/TABLES.md](benchmarks/results/TABLES.md)."
         + (f"\n\n{scored}" if scored else "")
     )
 
@@ -145,22 +140,37 @@ def full(records: dict[str, list[dict[str, Any]]]) -> str:
     return "\n\n".join(parts if records else [*parts, NONE]) + "\n"
 
 
-def _scores(record: dict[str, Any]) -> tuple[str, ...]:
-    """A line of test scores, in percent, beside its controls."""
+def _percent(score: dict[str, Any]) -> str:
+    # One seed has no deviation.
+    spread = "" if score["std"] is None else f" ± {100 * score['std']:.2f}"
+    return f"{100 * score['mean']:.2f}{spread}"
 
-    def show(score: dict[str, Any]) -> str:
-        # One seed has no deviation.
-        spread = "" if score["std"] is None else f" ± {100 * score['std']:.2f}"
-        return f"{100 * score['mean']:.2f}{spread}"
 
-    controls = [f"{name} {show(s)}" for name, s in record["baselines"].items()]
+def _short(record: dict[str, Any]) -> tuple[str, ...]:
+    """A line of test scores for README, beside the best of its controls."""
+    controls = record["baselines"]
+    best = max(controls, key=lambda name: controls[name]["mean"], default=None)
     return (
         record["case"],
         record["stamp"]["split"],
         record["metric"],
         str(len(record["seeds"])),
-        show(record["test"]),
-        show(record["valid"]) if record["valid"] else "-",
+        _percent(record["test"]),
+        f"{100 * record['goal']:.1f}",
+        f"{best} {_percent(controls[best])}" if best is not None else "",
+    )
+
+
+def _scores(record: dict[str, Any]) -> tuple[str, ...]:
+    """A line of test scores, in percent, beside its controls."""
+    controls = [f"{name} {_percent(s)}" for name, s in record["baselines"].items()]
+    return (
+        record["case"],
+        record["stamp"]["split"],
+        record["metric"],
+        str(len(record["seeds"])),
+        _percent(record["test"]),
+        _percent(record["valid"]) if record["valid"] else "-",
         f"{100 * record['goal']:.1f}" if record["goal"] else "-",
         ", ".join(controls),
     )
