@@ -17,6 +17,7 @@ class DenseLayers(nn.Sequential):
             behind a linear layer are :func:`graphlab.ops.norm_dropout_relu`.
 
     Example:
+        >>> import torch
         >>> DenseLayers(*layer(4, 0.5, True)).eval()(torch.ones(2, 4)).shape
         torch.Size([2, 4])
     """

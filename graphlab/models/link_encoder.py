@@ -220,10 +220,16 @@ class LinkEncoder(nn.Module):
             if not self.conv.endswith("mean"):
                 return out
             return out / _degree(rows, weight, h).clamp(min=1)[:, None]
-        scale = (_degree(rows, weight, h) + 1).rsqrt()[:, None]
-        scaled = scale * h
-        out = ops.spmm(rows.ptr, rows.idx, scaled, weight=weight, transpose=flip)
-        return scale * (out + scaled)
+        # On the entries, of which there are fewer than values in the rows.
+        scale = (_degree(rows, weight, h) + 1).rsqrt()
+        of_entry = torch.repeat_interleave(
+            scale, rows.degree, output_size=len(rows.idx)
+        )
+        of_entry = of_entry * scale.index_select(0, rows.idx)
+        if weight is not None:
+            of_entry = of_entry * weight
+        out = ops.spmm(rows.ptr, rows.idx, h, weight=of_entry, transpose=flip)
+        return torch.addcmul(out, h, scale.square()[:, None])
 
 
 def _maximum(h: Tensor, rows: LinkGraph, weight: Tensor | None) -> Tensor:

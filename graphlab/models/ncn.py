@@ -430,7 +430,8 @@ class NCNC(NCN):
                 rows = rows.thinned(self.edge_dropout)
         else:
             # s(i, j) = s(j, i), so the order of a pair does not matter.
-            pairs = torch.stack([pairs.amin(0), pairs.amax(0)])
+            low, high = pairs
+            pairs = torch.stack([low.minimum(high), low.maximum(high)])
 
         def score(part: Tensor) -> Tensor:
             # A batch holds its sums, and about six rows of the MLPs where they are torch's.

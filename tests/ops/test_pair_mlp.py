@@ -52,6 +52,11 @@ def test_float32_error_is_at_most_twice_torchs():
     assert (ours - exact).abs().max() <= 2 * (theirs - exact).abs().max() + 1e-6
 
 
+# The twin's products are torch's, whose last bits depend on the batch.
+NATIVE = ops.backends()["graphlab::pair_mlp"]["cpu"] == "native"
+
+
+@pytest.mark.skipif(not NATIVE, reason="a law of the compiled kernel")
 def test_same_bits_for_any_batch_and_thread_count():
     packed, (h, pairs, pooled) = layers(48), inputs(48, 1001)
     whole = ops.pair_mlp(h, pairs, pooled, packed)
