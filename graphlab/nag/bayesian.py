@@ -100,6 +100,8 @@ class Bayesian:
         seed: Names all draws.
         pool: Candidates to rank instead of generating: the control that ranks all.
         by_hash: See :class:`History`.
+        start: Architectures [n, V] that are evaluated first, such as well-known ones; they
+            count among the ``initial`` ones.
 
     Source:
         An et al., "DiffusionNAG", ICLR 2024, describe the loop and did not release it; ours
@@ -133,6 +135,7 @@ class Bayesian:
         seed: int = 0,
         pool: Tensor | None = None,
         by_hash: bool = True,
+        start: Tensor | None = None,
     ) -> None:
         check.one_of("search", "surrogate", surrogate, surrogates.NAMES)
         check.one_of("search", "acquisition", acquisition, ACQUISITIONS)
@@ -146,6 +149,8 @@ class Bayesian:
         self._scale, self._refine = scale, refine
         self._costs, self._loss, self._settings = costs, loss, settings or {}
         self._seed, self._pool = seed, pool
+        none = torch.empty(0, space.num_nodes, dtype=torch.int64)
+        self._start = none if start is None else start
         self.history = History(space, by_hash=by_hash)
         self.model: surrogates.Surrogate | None = None
 
@@ -155,7 +160,9 @@ class Bayesian:
         done = len(self.history.y)
         draw = torch.Generator().manual_seed(_key(self._seed, done))
         if done < self._initial:
-            return self.history.random(min(count, self._initial - done), draw)
+            wanted = min(count, self._initial - done)
+            more = self.history.random(wanted, draw)
+            return self.history.fresh(torch.cat([self._start, more]))[:wanted]
         model = surrogates.make(
             self._surrogate,
             self.space,

@@ -86,8 +86,10 @@ def search(
 ) -> NASResult:
     """Search a GNN for a data set on its training nodes, then train the best one in earnest.
 
-    The search sees cross-validation accuracy on the training nodes only; the validation
-    split stops the final trainings, the test split is read once a seed (leaderboard rules).
+    A Bayesian search of :class:`graphlab.nag.spaces.GNN` first evaluates GCN, GAT and SAGE of
+    two layers. The search sees cross-validation accuracy on the training nodes only; the
+    validation split stops the final trainings, the test split is read once a seed
+    (leaderboard rules).
 
     Args:
         data: Name of a data set, or the data set.
@@ -143,6 +145,9 @@ def search(
         path=None if folder is None else folder / "scores.jsonl",
         workers=workers,
     )
+    options = dict(settings or {})
+    if method == "bayesian" and isinstance(space, spaces.GNN):
+        options.setdefault("start", space.classics())
     outputs = labels.num_outputs("nas.search", d)
 
     def cost_of(text: str) -> dict[str, float]:
@@ -166,7 +171,7 @@ def search(
             on_score=heard,
             niches={"params": niches(sizes)},
             cost_of=cost_of,
-            **(settings or {}),
+            **options,
         )
     result = None
     if seeds:

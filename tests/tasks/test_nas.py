@@ -72,6 +72,8 @@ def test_bayesian_search_trains_generated_gnns(data):
         settings={"initial": 4, "candidates": 16, "settings": {"steps": 10}},
     )
     assert found.result is None
+    classics = space.decode(space.classics())
+    assert found.found.architectures[:3] == classics
     assert len(set(space.hashes(space.encode(found.found.architectures)))) == 8
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from graphlab.nag.spaces.nas_bench_graph import NASBenchGraph
 
 SETTINGS = {
@@ -25,3 +27,15 @@ class GNN(NASBenchGraph):
 
     def __init__(self) -> None:
         super().__init__(SETTINGS)
+
+    def classics(self) -> Tensor:
+        """GCN, GAT and SAGE of two layers in this space: int64 [3, V]; to start from.
+
+        Example:
+            >>> len(GNN().classics())
+            3
+        """
+        settings = "hidden=64|dropout=0.6|weight_decay=0.0005|lr=0.01"
+        return self.encode(
+            f"0,1,2,3|{op},{op},skip,skip|{settings}" for op in ("gcn", "gat", "sage")
+        )
