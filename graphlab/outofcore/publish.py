@@ -140,6 +140,7 @@ def publish(
 
 
 def forget(folder: Path) -> None:
-    """Remove journals and spilled lists: the plan does not need them any more."""
-    for path in folder.glob("journal-*"):
-        path.unlink()
+    """Remove journals and spilled lists, and what a killed run was about to publish."""
+    for pattern in ("journal-*", ".*.tmp.*"):
+        for path in folder.glob(pattern):
+            path.unlink()
