@@ -25,7 +25,8 @@ class DenseLayers(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the last layer. [..., width]."""
         if x.device.type != "cpu" or x.dtype not in check.FLOAT_DTYPES:
-            return super().forward(x)
+            plain: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+            return plain
         waiting: dict[type, nn.Module] = {}
         for module in self:
             if isinstance(module, (nn.LayerNorm, nn.Dropout)):

@@ -104,22 +104,17 @@ class GAE(nn.Module):
         """All layers in one piece; None where something else was put in their place."""
         if h.device.type != "cpu" or h.dtype != torch.float32:
             return None
-        common = getattr(self, "common_mlp", None)
+        shared = getattr(self, "common_mlp", nn.Sequential())
         *inner, last = self.score_mlp
-        branches = [
-            packable(layers)
-            for layers in (
-                common or nn.Sequential(),
-                self.pair_mlp,
-                nn.Sequential(*inner),
-            )
-        ]
-        if not isinstance(last, nn.Linear) or any(b is None for b in branches):
+        common, pair = packable(shared), packable(self.pair_mlp)
+        score = packable(nn.Sequential(*inner))
+        if common is None or pair is None or score is None:
+            return None
+        if not isinstance(last, nn.Linear):
             return None
         beta = getattr(self, "beta", last.bias)
-        return ops.pack_pair_layers(
-            *[b for b in branches if b is not None], (last.weight, last.bias), beta
-        )
+        end = last.weight, last.bias
+        return ops.pack_pair_layers(common, pair, score, end, beta)
 
 
 class NCN(GAE):

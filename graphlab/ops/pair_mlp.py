@@ -133,17 +133,17 @@ def pair_mlp(
     check.tensor(name, "h", h, dtypes=(torch.float32,), ndim=2)
     check.tensor(name, "pairs", pairs, dtypes=(torch.int64,), ndim=2)
     if pairs.shape[0] != 2:
-        shape = list(pairs.shape)
-        check.fail(ValueError, name, "pairs", "have shape [2, n]", shape)
+        got = list(pairs.shape)
+        check.fail(ValueError, name, "pairs", "have shape [2, n]", got)
     check.ids_in_range(name, "pairs", pairs, h.shape[0])
     if not 0 <= p < 1:
         check.fail(ValueError, name, "p", "be in [0, 1)", p)
     if pooled is not None:
         check.tensor(name, "pooled", pooled, dtypes=(torch.float32,), ndim=2)
-        shape = (pairs.shape[1], h.shape[1])
-        if tuple(pooled.shape) != shape:
+        wanted = [pairs.shape[1], h.shape[1]]
+        if list(pooled.shape) != wanted:
             got = list(pooled.shape)
-            check.fail(ValueError, name, "pooled", f"have shape {list(shape)}", got)
+            check.fail(ValueError, name, "pooled", f"have shape {wanted}", got)
         pooled = pooled.contiguous()
     if key is None:
         key = draw_key() if p else 0
