@@ -43,7 +43,8 @@ _SCORES_NOTE = (
 def load(results: Path) -> dict[str, list[dict[str, Any]]]:
     """Records of each benchmark, by name; files of another layout are refused with words."""
     found = {}
-    for path in sorted(results.glob("*.json")):
+    # What counts bytes or misses, not seconds, lies in a folder of its own.
+    for path in sorted([*results.glob("*.json"), *results.glob("outofcore/*.json")]):
         content = json.loads(path.read_text())
         if not isinstance(content, dict) or not isinstance(
             content.get("records"), list
@@ -51,12 +52,14 @@ def load(results: Path) -> dict[str, list[dict[str, Any]]]:
             raise ValueError(
                 f"{path}: expected the harness's layout {{schema, name, records}}"
             )
-        found[str(content["name"])] = content["records"]
+        name = path.relative_to(results).with_suffix("").as_posix()
+        found[name] = content["records"]
     return found
 
 
 def summary(records: dict[str, list[dict[str, Any]]]) -> str:
     """The README's table: worst, median and best ratio to the best peer, case by case."""
+    records = {name: r for name, r in records.items() if "/" not in name}
     rows = []
     for name, entries in records.items():
         compared = [r for r in entries if r.get("ratio")]
@@ -189,7 +192,8 @@ def _notes(notes: dict[str, Any]) -> str:
     return ", ".join(
         f"{key.removesuffix('_bytes').replace('_', ' ')} {show(key, value)}"
         for key, value in notes.items()
-        if not isinstance(value, list)
+        # Nothing was measured, or too much for a line.
+        if value is not None and not isinstance(value, list | dict)
     )
 
 
