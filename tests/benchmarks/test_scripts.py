@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[2]
         "common_neighbors_strategies",
         "csr_build",
         "gather_rows",
-        "link_layers",
         "random_walk",
         "segment",
         "spgemm_topk",
