@@ -52,6 +52,7 @@ class LinkNeighborLoader(Loader):
         IndexError: a pair with an id that is no node.
 
     Example:
+        >>> import torch
         >>> import graphlab as gl
         >>> g = gl.Graph(torch.tensor([[0, 1, 2], [1, 2, 3]]))
         >>> d = gl.Dataset(graph=g, x=torch.eye(4))

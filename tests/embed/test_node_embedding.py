@@ -329,16 +329,19 @@ def test_a_score_of_another_shape_is_named(sbm):
         emb.fit(sbm.graph)
 
 
-def test_sorting_the_edges_counts_too(tmp_path):
+def test_sorting_the_edges_counts_too():
     """Many edges on few nodes: what comes before the tables takes the most."""
-    edges = torch.randint(50, (2, 600_000), generator=torch.Generator().manual_seed(0))
-    g = gl.Graph(edges, 50)
-    emb = make(dim=16, memory="20MiB")
-    plan = emb.plan(g)
+    edges = torch.randint(
+        50, (2, 1_100_000), generator=torch.Generator().manual_seed(0)
+    )
+    g = gl.Graph(edges, 50, edge_weight=torch.ones(edges.shape[1]))
+    plan = make(dim=16).plan(g)
     assert plan.total == plan.prepare > plan.resident_bytes + plan.graph + plan.buffers
-    assert "sorting edges before that: 16." in str(plan)
-    with pytest.raises(BudgetError, match=r"at least 16.* sorting the edges"):
-        make(dim=16, memory="10MiB").plan(g)
+    assert "sorting edges before that: 92.3 MiB" in str(plan)
+    with pytest.raises(
+        BudgetError, match=r"at least 92.3 MiB, which sorting the edges"
+    ):
+        make(dim=16, memory="80MiB").plan(g)
 
 
 def test_a_budget_too_small_leaves_no_run_folder(sbm, tmp_path):
