@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+
+def pytest_configure() -> None:
+    """Tests of Ctrl-C work from shells that start background jobs deaf to it, too."""
+    deaf = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if deaf and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
