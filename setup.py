@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -117,7 +118,8 @@ class BuildNative(build_ext):
                 command.append(f"-gencode=arch=compute_{number},code=sm_{number}")
             includes = [i.replace("-isystem", "-isystem=") for i in includes]
         else:
-            command = [os.environ.get("CXX", "g++"), *CXX_FLAGS, *DEFINES]
+            more = shlex.split(os.environ.get("CXXFLAGS", ""))
+            command = [os.environ.get("CXX", "g++"), *CXX_FLAGS, *more, *DEFINES]
 
         def compile_one(source: str) -> str:
             target = work / (Path(source).name + ".o")
