@@ -11,7 +11,7 @@ import numpy as np
 from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore import layout, predict, schedule, trace
+from graphlab.outofcore import layout, node_order, predict, schedule, trace
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration, calibrate
@@ -238,8 +238,9 @@ def _build_replay(
     compiled = (job.path, samples, residents, job.policy, uses, num_nodes, ledger)
     programmes = schedule.compile_programmes(*compiled)
     shared = None
+    reordered = _reordered_bytes(job, samples)
     if hybrid or job.mode == "auto":
-        split = _split(job, columns, hot, programmes, samples, ledger)
+        split = _split(job, columns, hot, programmes, samples, reordered, ledger)
     if hybrid:
         if split is None:
             raise DiskError(_too_small(job, columns))
@@ -265,17 +266,21 @@ def _build_replay(
             sample_seconds=sample_seconds,
             schedule_seconds=seconds,
         )
-        fits = disk_need(job, packs) is None
+        fits = disk_need(job, packs, reordered) is None
         _choose(job, asked, columns, fits, split, calibration)
+    records = samples
+    if reordered:
+        records = node_order.reorder(job.path, samples, programmes, ledger)
     require_disk(job, packs)
     ledger.take("packing tables", sum(p.nbytes for p in packs))
     for packed in packs:
         chunk = min(CHUNK_BYTES, max(2**16, ledger.free // 4))
         with ledger.hold("pieces of the scan", 2 * chunk):
             packed.run(chunk, identity)
-    layout.write_index(job.path / f"{trace.SAMPLES}.idx", samples)
+    stem = node_order.ORDERED if reordered else trace.SAMPLES
+    layout.write_index(job.path / f"{stem}.idx", records)
     layout.write_index(job.path / f"{schedule.PROGRAMME}.idx", programmes.table)
-    stems = [trace.SAMPLES, schedule.PROGRAMME, *(pack_name(r.name) for r in columns)]
+    stems = [stem, schedule.PROGRAMME, *(pack_name(r.name) for r in columns)]
     files: dict[str, Any] = {}
     for stem in stems:
         files |= entries(job.path, stem)
@@ -308,8 +313,17 @@ def _build_replay(
     )
     mode = "hybrid" if hybrid else "replay"
     body = publish(job, mode, sizing, totals, calibration, columns, files)
+    if reordered:
+        (job.path / f"{trace.SAMPLES}.bin").unlink()
     forget(job.path)
     return body
+
+
+def _reordered_bytes(job: Job, samples: layout.Index) -> int:
+    """Bytes of the records in another order than the samples'; 0 where it is theirs."""
+    if job.node_order == "discovery":
+        return 0
+    return int(samples["length"].sum()) + ALIGN * len(samples)
 
 
 def _split(
@@ -318,6 +332,7 @@ def _split(
     hot: np.ndarray[Any, np.dtype[np.int64]],
     programmes: schedule.Programmes,
     samples: layout.Index,
+    to_come: int,
     ledger: Ledger,
 ) -> Split | None:
     """Which missing rows to share, so that the plan fits the disk; None: not possible."""
@@ -333,7 +348,7 @@ def _split(
         )
         # Programmes name a place for each shared row; regions begin at whole blocks.
         more = 4 * programmes.misses + 2 * ALIGN * len(samples) * (1 + len(columns))
-        left = job.disk - written - more - len(hot) * size - 4 * ALIGN
+        left = job.disk - written - to_come - more - len(hot) * size - 4 * ALIGN
         room = max(left, 0) // max(size, 1)
     return split_shared(
         job.path / schedule.MISSES,

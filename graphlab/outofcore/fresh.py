@@ -12,7 +12,7 @@ from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.ops.schedule import Slots
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore import layout, schedule, trace
+from graphlab.outofcore import layout, node_order, schedule, trace
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.columns import Rows
@@ -188,7 +188,10 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     sample = int(samples["length"].mean())
     programme = 8 * int(samples["rows"].mean()) + 64
     room = disk - sum(p.hot_bytes for p in packs)
-    whole = (sample + programme + pack + 4 * misses // len(samples)) * per_epoch
+    copies = 2 if job.node_order == "packed" else 1
+    whole = (
+        copies * sample + programme + pack + 4 * misses // len(samples)
+    ) * per_epoch
     ahead = length < per_epoch or 2.1 * whole < room
     if job.mode == "replay" and whole > room:
         need = whole + disk - room
@@ -257,6 +260,9 @@ def _size_rolling(
     steps = (
         3 * sampled_bytes(largest) + scratch_bytes(num_nodes, 1),
         Slots.bytes(num_nodes, slots, batches) + 64 * nodes + record,
+        2 * record + node_order.scratch_bytes(nodes, edges)
+        if job.node_order == "packed"
+        else 0,
         max(2 * 2**17, min(2 * CHUNK_BYTES, job.limit // 8)) + 64 * batches,
     )
     maker = counted_topology(job) + 32 * len(job.request.input_nodes) + max(steps)
@@ -297,7 +303,9 @@ def _window_length(
     still = min(sizing.hot // max(rows_bytes, 1), len(counts))
     misses = (demand.accesses - int(counts[:still].sum())) / len(samples)
     rows = float(samples["rows"].mean())
-    each = float(samples["length"].mean()) + 8 * rows + misses * (rows_bytes + 4) + 8192
+    record = float(samples["length"].mean())
+    record *= 2 if job.node_order == "packed" else 1
+    each = record + 8 * rows + misses * (rows_bytes + 4) + 8192
     room = max(disk - min(sizing.hot, still * rows_bytes), 1)
     return max(1, min(per_epoch, int(0.5 * room / each)))
 

@@ -21,6 +21,7 @@ from graphlab.errors import BudgetError
 from graphlab.outofcore import trace
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.columns import Rows, load, loaded_bytes, rows_of
+from graphlab.outofcore.node_order import require_order
 from graphlab.outofcore.policy import Policy, as_policy
 from graphlab.outofcore.store import Store
 from graphlab.sample.batch import MASKS, node_columns
@@ -50,6 +51,7 @@ class Job:
         world_size: Ranks for which the schedule is compiled.
         resample_every: Epochs that share samples, which are then drawn afresh; None: for
             ever in mode ``replay``, one in mode ``rolling``.
+        node_order: Order of a batch's nodes inside a hop.
     """
 
     store: Store
@@ -66,6 +68,7 @@ class Job:
     batch_size: int
     world_size: int = 1
     resample_every: int | None = None
+    node_order: str = "discovery"
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -81,6 +84,7 @@ class Job:
             "prefetch": self.prefetch,
             "world_size": self.world_size,
             "resample_every": self.resample_every,
+            "node_order": self.node_order,
         }
 
     @property
@@ -231,6 +235,7 @@ def make_job(
     path: str | Path,
     world_size: int,
     resample_every: int | None,
+    node_order: str,
     edge_label_index: Any,
     edge_label: Any,
     neg_sampling_ratio: float,
@@ -304,6 +309,7 @@ def make_job(
         batch_size=batch_size,
         world_size=check.positive("plan", "world_size", world_size),
         resample_every=_resample(resample_every, mode, epochs),
+        node_order=require_order(node_order, mode),
     )
 
 

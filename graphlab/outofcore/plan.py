@@ -34,6 +34,7 @@ class Plan:
         epochs: Epochs that were sampled.
         batches_per_epoch: Batches of an epoch.
         memory: Declared bytes.
+        node_order: Order of a batch's nodes inside a hop.
         sizing: How they are shared out.
         totals: Figures of the trace and of the files.
         calibration: What the disk was measured to do.
@@ -48,6 +49,8 @@ class Plan:
         self.epochs: int = body["arguments"]["epochs"]
         self.batches_per_epoch: int = body["totals"]["batches_per_epoch"]
         self.memory: int = body["arguments"]["memory"]
+        # Plans of earlier versions know no other.
+        self.node_order: str = body.get("node_order", "discovery")
         self.sizing = Sizing(**body["sizing"])
         self.totals: dict[str, Any] = body["totals"]
         self.calibration = Calibration(**body["calibration"])
@@ -132,6 +135,7 @@ def plan(
     process_memory: int | str | None = None,
     world_size: int = 1,
     resample_every: int | None = None,
+    node_order: str = "discovery",
     edge_label_index: Any = None,
     edge_label: Tensor | None = None,
     neg_sampling_ratio: float = 0.0,
@@ -191,6 +195,11 @@ def plan(
             from the store one by one.
         resample_every: Draw new samples after so many epochs, in modes ``replay`` (whole
             epochs are packed, ahead where the disk can hold two) and ``rolling``.
+        node_order: ``discovery``: as in memory, bit for bit. ``packed``: inside each hop rows
+            that are in memory come first, then packed ones, each as they lie, so that
+            assembly copies front to back; the same batch but for the order of its nodes.
+            Modes ``replay``, ``hybrid`` and ``rolling``; records take their disk twice while
+            the plan is made.
         edge_label_index, edge_label, neg_sampling_ratio: Batches of pairs instead of nodes,
             as in :class:`graphlab.sample.LinkNeighborLoader`; ``batch_size`` counts
             positives. Give ``dataset.graph.edge_index`` for the graph's own edges.
@@ -249,6 +258,7 @@ def plan(
         path=path,
         world_size=world_size,
         resample_every=resample_every,
+        node_order=node_order,
         edge_label_index=edge_label_index,
         edge_label=edge_label,
         neg_sampling_ratio=neg_sampling_ratio,
@@ -274,7 +284,7 @@ def _existing(job: Job, overwrite: bool) -> dict[str, Any] | None:
             f"one of a store with other contents ({body['store'][:12]})",
             "the store changed: make the plan again with overwrite=True",
         )
-    asked, held = job.arguments, body["arguments"]
+    asked, held = job.arguments, {"node_order": "discovery", **body["arguments"]}
     different = [name for name in asked if asked[name] != held.get(name)]
     if different:
         name = different[0]
