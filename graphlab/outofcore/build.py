@@ -75,6 +75,7 @@ def build(job: Job) -> dict[str, Any]:
     job.path.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(job.limit, "plan")
     calibration = _calibrate(job, ledger)
+    job.gap = calibration.gap
     if job.mode in ("auto", "memory"):
         try:
             sizing, largest = size_direct(job, everything=True)
@@ -207,6 +208,7 @@ def _build_replay(
             ledger,
             disk=job.disk,
             identity=sampling,
+            graph=job.graph_files,
         )
     ledger.take("index tables", samples.nbytes * (2 + 2 * len(columns)))
     sample_seconds = jobs.sample_seconds(job)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,17 @@ from torch import Tensor
 from graphlab import check, sizes
 from graphlab.datasets import Dataset
 from graphlab.datasets.column import SparseColumn
-from graphlab.datasets.stored import StoredColumn
+from graphlab.datasets.stored import GAP_BYTES, StoredColumn
 from graphlab.errors import BudgetError
+from graphlab.ops import NeighborSample
 from graphlab.outofcore import trace
 from graphlab.outofcore.batch import Fields
+from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows, load, loaded_bytes, rows_of
 from graphlab.outofcore.node_order import require_order
 from graphlab.outofcore.policy import Policy, as_policy
 from graphlab.outofcore.store import Store
+from graphlab.outofcore.topology import GraphFiles, readable
 from graphlab.sample.batch import MASKS, node_columns
 from graphlab.sample.link_seeds import LinkSeeds
 from graphlab.sample.sampler import NeighborSampler
@@ -52,6 +56,7 @@ class Job:
         resample_every: Epochs that share samples, which are then drawn afresh; None: for
             ever in mode ``replay``, one in mode ``rolling``.
         node_order: Order of a batch's nodes inside a hop.
+        gap: Bytes to read through rather than to skip.
     """
 
     store: Store
@@ -69,6 +74,7 @@ class Job:
     world_size: int = 1
     resample_every: int | None = None
     node_order: str = "discovery"
+    gap: int = GAP_BYTES
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -111,6 +117,19 @@ class Job:
     def topology_bytes(self) -> int:
         """Bytes of the graph's arrays that sampling touches."""
         return sum(t.nbytes for t in self.dataset.graph.csc() if t is not None)
+
+    @property
+    def counted_topology(self) -> int:
+        """Bytes of the mapped graph that are counted: all, or none where it is too large."""
+        size = self.topology_bytes
+        return size if size <= self.limit // 2 else 0
+
+    @property
+    def graph_files(self) -> GraphFiles | None:
+        """The graph's files, where it is too large to be held and can be read in order."""
+        if self.counted_topology or not readable(self.sampler):
+            return None
+        return GraphFiles.of(self.store, self.limit, self.gap)
 
 
 def source(job: Job, name: str) -> StoredColumn | SparseColumn | Tensor:
@@ -330,18 +349,46 @@ def sample_seconds(job: Job, count: int = 4) -> float:
     """Seconds in which one thread samples an epoch, by a few of its batches."""
     batches = job.request.batches(0)
     taken = []
-    for number in np.unique(np.linspace(0, len(batches) - 1, count).astype(int)):
+    if job.graph_files is not None:  # together, as they will be
+        start, done = time.perf_counter(), 0
+        for _ in some_samples(job, 4 * count):
+            done += 1
+        return (time.perf_counter() - start) / done * len(batches)
+    for number in _spread(len(batches), count):
         start = time.perf_counter()
-        job.request.sample(job.sampler, 0, int(number), batches[number])
+        job.request.sample(job.sampler, 0, number, batches[number])
         taken.append(time.perf_counter() - start)
     return float(np.median(taken)) * len(batches)
 
 
+def _spread(total: int, count: int) -> list[int]:
+    """Numbers of at most ``count`` of ``total`` batches, spread evenly."""
+    chosen: list[int] = np.unique(np.linspace(0, total - 1, count).astype(int)).tolist()
+    return chosen
+
+
+def some_samples(job: Job, count: int) -> Iterator[NeighborSample]:
+    """A few batches of epoch 0, spread over it."""
+    chosen = _spread(len(job.request.batches(0)), count)
+    request = job.request._replace(only=(0, chosen))
+    samples = trace.Samples(
+        job.sampler,
+        request,
+        range(len(chosen)),
+        Ledger(job.limit, "plan"),
+        job.graph_files,
+        threads=1,
+    )
+    try:
+        for _, sample, _ in samples:
+            yield sample
+    finally:
+        samples.close()
+
+
 def probe(job: Job, count: int = 4) -> tuple[int, int]:
     """Nodes and edges of the largest of a few batches of epoch 0."""
-    batches = job.request.batches(0)
     nodes = edges = 0
-    for number in np.unique(np.linspace(0, len(batches) - 1, count).astype(int)):
-        sample = job.request.sample(job.sampler, 0, int(number), batches[number])
+    for sample in some_samples(job, count):
         nodes, edges = max(nodes, len(sample.n_id)), max(edges, len(sample.row))
     return nodes, edges

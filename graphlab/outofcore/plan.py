@@ -54,6 +54,7 @@ class Plan:
         self.sizing = Sizing(**body["sizing"])
         self.totals: dict[str, Any] = body["totals"]
         self.calibration = Calibration(**body["calibration"])
+        job.gap = self.calibration.gap
         job.request = job.request._replace(batch_size=self.totals["batch_size"])
 
     def __repr__(self) -> str:
@@ -199,7 +200,8 @@ def plan(
             that are in memory come first, then packed ones, each as they lie, so that
             assembly copies front to back; the same batch but for the order of its nodes.
             Modes ``replay``, ``hybrid`` and ``rolling``; records take their disk twice while
-            the plan is made.
+            the plan is made. Where most of an epoch is reading memory it saves little (5 to
+            13 % of loading 1M R-MAT nodes of 512 bytes with 81 % hits, one comparison).
         edge_label_index, edge_label, neg_sampling_ratio: Batches of pairs instead of nodes,
             as in :class:`graphlab.sample.LinkNeighborLoader`; ``batch_size`` counts
             positives. Give ``dataset.graph.edge_index`` for the graph's own edges.

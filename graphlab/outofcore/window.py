@@ -118,6 +118,7 @@ class Maker:
                     ledger,
                     disk=self.disk,
                     identity=sampled,
+                    graph=job.graph_files,
                     threads=1,
                     stop=stop,
                 )
