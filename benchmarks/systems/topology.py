@@ -56,7 +56,7 @@ def child(how: str, batches: int, setting: Setting) -> dict[str, Any]:
 
     from graphlab.outofcore import Store
     from graphlab.outofcore.budget import Ledger
-    from graphlab.outofcore.topology import GraphFiles
+    from graphlab.outofcore.topology import GraphFiles, expect_random_reads
     from graphlab.outofcore.trace import Request, Samples
     from graphlab.sample.sampler import NeighborSampler
 
@@ -73,6 +73,8 @@ def child(how: str, batches: int, setting: Setting) -> dict[str, Any]:
         return {}
     ledger = Ledger(setting.memory if how == "in order" else 2**40, "benchmark")
     files = GraphFiles.of(store, setting.memory, 2**14) if how == "in order" else None
+    if how == "mapped, random":
+        expect_random_reads(graph)
     start = time.perf_counter()
     samples = Samples(sampler, request, range(batches), ledger, files, threads=1)
     sums = [
@@ -159,6 +161,7 @@ def setup(setting: Setting) -> Trial:
         [
             contender("in order", "in order", setting.batches, limit),
             contender("mapped", "mapped", setting.mapped, limit),
+            contender("mapped, MADV_RANDOM", "mapped, random", setting.mapped, limit),
             contender("mapped, no limit", "mapped", setting.batches, 2**40),
         ],
         agree,

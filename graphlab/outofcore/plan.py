@@ -19,6 +19,7 @@ from graphlab.outofcore.policy import Policy
 from graphlab.outofcore.run import open_loader
 from graphlab.outofcore.sizing import Sizing
 from graphlab.outofcore.store import Store
+from graphlab.outofcore.topology import expect_random_reads
 
 if TYPE_CHECKING:
     from graphlab.outofcore.explain import Explanation
@@ -91,6 +92,8 @@ class Plan:
         """
         if prefetch is not None:
             check.positive("loader", "prefetch", prefetch, least=0)
+        if self.mode == "direct" and not self.job.counted_topology:
+            expect_random_reads(self.job.dataset.graph)
         return open_loader(
             self,
             epoch=epoch,

@@ -8,6 +8,8 @@ back in the order of the draws: the samples are those of the graph in memory, bi
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from graphlab.sample.ahead import Ahead
 from graphlab.sample.sampler import NeighborSampler
 
 if TYPE_CHECKING:
+    from graphlab.graph import Graph
     from graphlab.outofcore.budget import Ledger
     from graphlab.outofcore.store import Store
 
@@ -337,6 +340,22 @@ class DiskSampler:
     def _give(self, held: list[int], size: int) -> None:
         self._ledger.give("graph as read", size)
         held[0] -= size
+
+
+def expect_random_reads(graph: Graph) -> None:
+    """Tell the system that pages of a mapped graph are touched here and there.
+
+    Else each brings its neighbours in, which memory smaller than the graph cannot keep.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    page = mmap.PAGESIZE
+    for array in graph.csc():
+        if array is None or not array.numel():
+            continue
+        start = array.data_ptr() // page * page
+        size = array.data_ptr() + array.nbytes - start
+        # Advice: where it is refused, reading is slower.
+        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), mmap.MADV_RANDOM)
 
 
 def readable(sampler: NeighborSampler) -> bool:
