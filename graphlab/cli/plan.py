@@ -88,6 +88,13 @@ def make(
     world_size: Annotated[
         int, typer.Option(help="Ranks that will share each epoch.")
     ] = 1,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            help="Make the plan together: this process, of --world-size that are given the "
+            "same command, each with its own number from 0."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a plan of other arguments.")
     ] = False,
@@ -120,7 +127,7 @@ def make(
         "world_size": world_size,
     }
     output.resume_with(shlex.join(["graphlab", *sys.argv[1:]]))
-    made = _plan(request, out, overwrite=overwrite)
+    made = _plan(request, out, overwrite=overwrite, rank=rank)
     from graphlab import files
 
     files.publish_json(out / _REQUEST, request)
@@ -248,7 +255,13 @@ def _open(folder: Path) -> Plan:
     return _plan(_request(folder), folder)
 
 
-def _plan(request: dict[str, Any], folder: Path, *, overwrite: bool = False) -> Plan:
+def _plan(
+    request: dict[str, Any],
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    rank: int | None = None,
+) -> Plan:
     """Make the plan of a request, or use the one that is there."""
     from graphlab import outofcore
 
@@ -262,7 +275,9 @@ def _plan(request: dict[str, Any], folder: Path, *, overwrite: bool = False) -> 
         arguments["input_nodes"] = _array(nodes)
     elif nodes != "all":
         arguments["input_nodes"] = nodes
-    return outofcore.plan(store, path=folder, overwrite=overwrite, **arguments)
+    return outofcore.plan(
+        store, path=folder, overwrite=overwrite, rank=rank, **arguments
+    )
 
 
 def _pairs(store: Store, edges: str) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore import layout, node_order, predict, schedule, trace
+from graphlab.outofcore import layout, node_order, predict, schedule, together, trace
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration, calibrate
@@ -48,6 +48,7 @@ from graphlab.outofcore.sizing import (
     share_out,
     shared_sizes,
 )
+from graphlab.outofcore.together import Board
 from graphlab.outofcore.uses import Order, room_for_slots, spill_uses
 from graphlab.progress import duration, say
 
@@ -70,8 +71,8 @@ def within_process(memory: int | str, process_memory: int | str) -> int:
     return min(sizes.parse(memory), left)
 
 
-def build(job: Job) -> dict[str, Any]:
-    """Make the plan and return its manifest."""
+def build(job: Job, board: Board | None = None) -> dict[str, Any]:
+    """Make the plan and return its manifest; ``board``: other ranks do their share."""
     job.path.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(job.limit, "plan")
     calibration = _calibrate(job, ledger)
@@ -96,9 +97,9 @@ def build(job: Job) -> dict[str, Any]:
     if job.mode == "direct":
         return build_direct(job, ledger, calibration)
     if job.mode == "hybrid":
-        return _build_replay(job, ledger, calibration, hybrid=True)
+        return _build_replay(job, ledger, calibration, board, hybrid=True)
     try:
-        return _build_replay(job, ledger, calibration)
+        return _build_replay(job, ledger, calibration, board)
     except _OtherMode as error:
         chosen, why = error.mode, str(error)
     except (DiskError, trace.SamplesTooLargeError) as error:
@@ -108,7 +109,8 @@ def build(job: Job) -> dict[str, Any]:
         chosen, why = "direct" if small else "rolling", str(error)
     say(f"{why}; using mode {chosen}")
     if chosen == "hybrid":
-        return _build_replay(job, Ledger(job.limit, "plan"), calibration, hybrid=True)
+        again = Ledger(job.limit, "plan")
+        return _build_replay(job, again, calibration, board, hybrid=True)
     _clear(job.path)
     if chosen == "rolling":
         try:
@@ -189,11 +191,15 @@ def _size(path: Path) -> int:
 
 
 def _build_replay(
-    job: Job, ledger: Ledger, calibration: Calibration, *, hybrid: bool = False
+    job: Job,
+    ledger: Ledger,
+    calibration: Calibration,
+    board: Board | None,
+    *,
+    hybrid: bool = False,
 ) -> dict[str, Any]:
     """Sample, compile, pack; ``hybrid`` leaves the most missed rows in a shared file."""
     identity = job.identity(job.arguments)
-    sampling = job.identity(job.sampling)
     num_nodes = job.dataset.num_nodes
     placement = jobs.place(job)
     columns = placement.rows(job)
@@ -201,15 +207,18 @@ def _build_replay(
         ledger.hold("topology", counted_topology(job)),
         ledger.hold("input nodes", 32 * len(job.request.input_nodes)),
     ):
-        samples = trace.sample_epochs(
-            job.path,
-            job.sampler,
-            job.request,
-            ledger,
-            disk=job.disk,
-            identity=sampling,
-            graph=job.graph_files,
-        )
+        if board is not None:
+            samples = together.sample(job, board, ledger)
+        else:
+            samples = trace.sample_epochs(
+                job.path,
+                job.sampler,
+                job.request,
+                ledger,
+                disk=job.disk,
+                identity=job.identity(job.sampling),
+                graph=job.graph_files,
+            )
     ledger.take("index tables", samples.nbytes * (2 + 2 * len(columns)))
     sample_seconds = jobs.sample_seconds(job)
     start = time.perf_counter()
@@ -275,7 +284,10 @@ def _build_replay(
         records = node_order.reorder(job.path, samples, programmes, ledger)
     require_disk(job, packs)
     ledger.take("packing tables", sum(p.nbytes for p in packs))
-    for packed in packs:
+    if board is not None:
+        work = together.work_of(programmes, hot, shared)
+        together.pack(job, board, ledger, packs, work)
+    for packed in packs if board is None else []:
         chunk = min(CHUNK_BYTES, max(2**16, ledger.free // 4))
         with ledger.hold("pieces of the scan", 2 * chunk):
             packed.run(chunk, identity)
@@ -347,6 +359,7 @@ def _split(
             p.stat().st_size
             for p in job.path.iterdir()
             if not p.name.startswith(("pack-", "hot-", "shared-", "journal-uses"))
+            and p.suffix != ".npy"
         )
         # Programmes name a place for each shared row; regions begin at whole blocks.
         more = 4 * programmes.misses + 2 * ALIGN * len(samples) * (1 + len(columns))

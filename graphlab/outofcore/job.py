@@ -53,6 +53,7 @@ class Job:
         policy: What stays in memory.
         batch_size: As asked for; ``request.batch_size`` may be lowered to fit.
         world_size: Ranks for which the schedule is compiled.
+        rank: This process, where the ranks make the plan together; else None.
         resample_every: Epochs that share samples, which are then drawn afresh; None: for
             ever in mode ``replay``, one in mode ``rolling``.
         node_order: Order of a batch's nodes inside a hop.
@@ -72,6 +73,7 @@ class Job:
     path: Path
     batch_size: int
     world_size: int = 1
+    rank: int | None = None
     resample_every: int | None = None
     node_order: str = "discovery"
     gap: int = GAP_BYTES
@@ -253,6 +255,7 @@ def make_job(
     prefetch: int,
     path: str | Path,
     world_size: int,
+    rank: int | None,
     resample_every: int | None,
     node_order: str,
     edge_label_index: Any,
@@ -327,9 +330,21 @@ def make_job(
         path=Path(path),
         batch_size=batch_size,
         world_size=check.positive("plan", "world_size", world_size),
+        rank=_rank(rank, world_size),
         resample_every=_resample(resample_every, mode, epochs),
         node_order=require_order(node_order, mode),
     )
+
+
+def _rank(rank: int | None, world_size: int) -> int | None:
+    if rank is None:
+        return None
+    check.positive("plan", "rank", rank, least=0)
+    if rank >= world_size:
+        check.fail(
+            ValueError, "plan", "rank", f"be below world_size = {world_size}", rank
+        )
+    return rank
 
 
 def _resample(every: int | None, mode: str, epochs: int) -> int | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graphlab import check, sizes
 from graphlab.errors import StoreError
-from graphlab.outofcore import build, layout
+from graphlab.outofcore import build, layout, together
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.job import Job, make_job
 from graphlab.outofcore.loader import DiskLoader
@@ -138,6 +138,7 @@ def plan(
     prefetch: int = 3,
     process_memory: int | str | None = None,
     world_size: int = 1,
+    rank: int | None = None,
     resample_every: int | None = None,
     node_order: str = "discovery",
     edge_label_index: Any = None,
@@ -197,6 +198,11 @@ def plan(
         world_size: Ranks that will share each epoch, each with ``memory`` of its own; with
             another number every batch is the same, but rows that a rank did not see come
             from the store one by one.
+        rank: This process, of ``world_size`` that make the plan together: each calls with the
+            same arguments and a folder that all see, samples and packs its share, and gets
+            the same plan, whose files equal those that one process makes. A rank that was
+            killed goes on when it calls again. They share modes ``replay`` and ``hybrid``;
+            rank 0 makes others, and the rest wait. None: this process alone.
         resample_every: Draw new samples after so many epochs, in modes ``replay`` (whole
             epochs are packed, ahead where the disk can hold two) and ``rolling``.
         node_order: ``discovery``: as in memory, bit for bit. ``packed``: inside each hop rows
@@ -218,6 +224,7 @@ def plan(
             arguments in ``path``.
         BudgetError: a budget cannot hold; raised before the work that would break it.
         OutOfDiskError: the disk cannot hold the plan; raised before packing.
+        PeerFailedError: another rank could not do its part.
         StoreError: the store changed since the plan in ``path`` was made, or is damaged.
 
     Cost:
@@ -262,14 +269,38 @@ def plan(
         prefetch=prefetch,
         path=path,
         world_size=world_size,
+        rank=rank,
         resample_every=resample_every,
         node_order=node_order,
         edge_label_index=edge_label_index,
         edge_label=edge_label,
         neg_sampling_ratio=neg_sampling_ratio,
     )
+    board = together.board_of(job)
+    if board is not None and overwrite:
+        remedy = "delete the plan's folder before the ranks begin"
+        check.fail(
+            ValueError,
+            "plan",
+            "overwrite",
+            "be False where rank is given",
+            True,
+            remedy,
+        )
     body = _existing(job, overwrite)
-    return Plan(job, build.build(job) if body is None else body)
+    if body is None and board is None:
+        body = build.build(job)
+    elif body is None and board is not None:
+        try:
+            if board.rank == 0:
+                body = build.build(job, board)
+            else:
+                body = together.assist(job, board, lambda: _existing(job, False))
+        except BaseException as error:
+            board.fail(error)
+            raise
+    assert body is not None
+    return Plan(job, body)
 
 
 def _existing(job: Job, overwrite: bool) -> dict[str, Any] | None:

@@ -39,6 +39,7 @@ from graphlab.sample.order import seed_batches
 from graphlab.sample.sampler import NeighborSampler
 
 SAMPLES = "samples-00000"
+JOURNAL = "journal-samples.idx"
 # A killed run loses at most this much sampling.
 CHECKPOINT_BYTES = 64 * 2**20
 CHECKPOINT_BATCHES = 256
@@ -74,6 +75,18 @@ class Stop:
         """Raise where the end was asked for."""
         if self._set.is_set():
             raise Stopped
+
+
+class Part(NamedTuple):
+    """What one process samples of a plan that several make.
+
+    Attributes:
+        stem: Of its file and journal.
+        numbers: Numbers of its recorded batches.
+    """
+
+    stem: str
+    numbers: range
 
 
 class Request(NamedTuple):
@@ -162,6 +175,7 @@ def sample_epochs(
     graph: GraphFiles | None = None,
     threads: int = 2,
     stop: Stop | None = None,
+    part: Part | None = None,
 ) -> Index:
     """Sample all epochs into ``samples-00000.bin``; continue where a killed run stopped.
 
@@ -175,6 +189,7 @@ def sample_epochs(
         graph: The graph's files, where it is read in their order; None: its map.
         threads: Threads that sample.
         stop: Ends work in the background.
+        part: Sample a part only, into a file of its own.
 
     Returns:
         One index entry per batch, epoch after epoch; ``rows`` and ``items`` count nodes and
@@ -188,16 +203,20 @@ def sample_epochs(
         One sampling pass; holds two batches and their records at a time.
     """
     per_epoch = len(request.batches(0))
-    index = np.zeros(request.total, dtype=INDEX)
-    path, journal = folder / f"{SAMPLES}.bin", folder / "journal-samples.idx"
-    done = _resume(journal, path, index, identity)
+    whole = Part(SAMPLES, range(request.total))
+    stem, mine = part or whole
+    index = np.zeros(len(mine), dtype=INDEX)
+    path, journal = folder / f"{stem}.bin", folder / JOURNAL
+    if part is not None:
+        journal = folder / f"{stem}.idx"
+    done = resume(journal, path, index, identity)
     num_nodes, num_edges = sampler.graph.num_nodes, sampler.graph.num_edges
     place = int(index["offset"][done - 1] + index["length"][done - 1]) if done else 0
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     saved = (done, place)
     threads = threads if ledger.free > 4 * scratch_bytes(num_nodes, threads) else 1
     node_maps = scratch_bytes(num_nodes, threads)
-    numbers = range(done, len(index))
+    numbers = mine[done:]
     samples = Samples(sampler, request, numbers, ledger, graph, threads)
     try:
         with (
@@ -206,7 +225,7 @@ def sample_epochs(
                 "sample", len(index), "batches", done=done, quiet=stop is not None
             ) as progress,
         ):
-            for number, sample, positions in samples:
+            for at, (number, sample, positions) in enumerate(samples, start=done):
                 if stop is not None:
                     stop.check()
                 size = (threads + 1) * sample_bytes(sample)
@@ -222,9 +241,9 @@ def sample_epochs(
                         num_edges=num_edges,
                     )
                     place = -(-place // ALIGN) * ALIGN
-                    _check_disk(disk, place + len(record), number + 1, len(index))
+                    _check_disk(disk, place + len(record), at + 1, len(index))
                     _write(descriptor, path, record, place)
-                    index[number] = (
+                    index[at] = (
                         place,
                         len(record),
                         layout.crc(record),
@@ -235,14 +254,14 @@ def sample_epochs(
                     place += len(record)
                 progress.advance()
                 far = place - saved[1] >= CHECKPOINT_BYTES
-                due = far or number + 1 - saved[0] >= CHECKPOINT_BATCHES
+                due = far or at + 1 - saved[0] >= CHECKPOINT_BATCHES
                 if due and stop is None:
-                    saved = (number + 1, place)
-                    _checkpoint(descriptor, journal, index[: number + 1], identity)
+                    saved = (at + 1, place)
+                    checkpoint(descriptor, journal, index[: at + 1], identity)
         # Direct reads want whole blocks.
         os.ftruncate(descriptor, -(-place // ALIGN) * ALIGN)
         if stop is None:
-            _checkpoint(descriptor, journal, index, identity)
+            checkpoint(descriptor, journal, index, identity)
     finally:
         samples.close()
         os.close(descriptor)
@@ -400,7 +419,8 @@ def _write(
         ) from error
 
 
-def _checkpoint(descriptor: int, journal: Path, done: Index, identity: str) -> None:
+def checkpoint(descriptor: int, journal: Path, done: Index, identity: str) -> None:
+    """Flush the file of samples, and note what is in it."""
     os.fdatasync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     with files.publish(journal) as file:
@@ -408,7 +428,7 @@ def _checkpoint(descriptor: int, journal: Path, done: Index, identity: str) -> N
         file.write(done.tobytes())
 
 
-def _resume(journal: Path, path: Path, index: Index, identity: str) -> int:
+def resume(journal: Path, path: Path, index: Index, identity: str) -> int:
     """Fill ``index`` from a journal of the same plan; return the batches that are done."""
     if not journal.exists() or not path.exists():
         return 0
