@@ -348,9 +348,9 @@ Outputs sample(const Graph& graph, const Idx* idx, const Idx* source, Map& map,
       at_least(*v, total + bound);
     }
     first = sampler.num_nodes();
-    edges_at[h] =
-        sampler.run(bound, total, {memory.row.data() + total, memory.col.data() + total,
-                                   memory.e_id.data() + total});
+    edges_at[h] = sampler.run(bound, total,
+                              {memory.row.data() + total, memory.col.data() + total,
+                               memory.e_id.data() + total});
     total += edges_at[h];
     nodes_at[h + 1] = sampler.num_nodes() - first;
   }

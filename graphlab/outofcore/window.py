@@ -75,6 +75,13 @@ class Maker:
     ledger: Ledger
     disk: int
 
+    @property
+    def identity(self) -> str:
+        """Names what windows are of: the plan, and the rows that memory holds."""
+        still = self.residents.still
+        rows = [len(still), layout.crc(still.view(np.uint8)), self.residents.capacity]
+        return self.job.identity({**self.job.arguments, "residents": rows})
+
     def make(self, folder: Path, epoch: int, numbers: range, stop: Stop) -> Window:
         """Make the longest window of the first ``numbers`` that the disk can hold.
 
