@@ -12,7 +12,7 @@ from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.ops.schedule import Slots
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore import layout, schedule, trace
+from graphlab.outofcore import layout, node_order, schedule, trace
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.columns import Rows
@@ -36,6 +36,7 @@ from graphlab.outofcore.publish import (
     totals_of,
 )
 from graphlab.outofcore.sizing import Largest, Sizing, share_out, spare_sizes
+from graphlab.outofcore.topology import READING_SHARE
 from graphlab.outofcore.trace import scratch_bytes
 from graphlab.outofcore.uses import Order, Uses, room_for_slots, spill_uses
 
@@ -75,20 +76,19 @@ def _expected(
     job: Job, columns: list[Rows], hot: np.ndarray[Any, np.dtype[np.int64]]
 ) -> dict[str, Any]:
     """Accesses and misses of an epoch in mode ``direct``, by a few of its batches."""
-    batches = job.request.batches(0)
+    batches, seen = len(job.request.batches(0)), 0
     accesses = misses = 0
-    chosen = np.unique(np.linspace(0, len(batches) - 1, 4).astype(int))
-    for number in chosen:
-        sample = job.request.sample(job.sampler, 0, int(number), batches[number])
+    for sample in jobs.some_samples(job, 4):
+        seen += 1
         n_id = sample.n_id.numpy()
         accesses += len(n_id)
         misses += len(n_id)
         if len(hot):
             place = np.searchsorted(hot, n_id)
             misses -= int((hot[np.minimum(place, len(hot) - 1)] == n_id).sum())
-    misses = misses * len(batches) // len(chosen)
+    misses = misses * batches // seen
     return {
-        "accesses": accesses * len(batches) // len(chosen),
+        "accesses": accesses * batches // seen,
         "misses": misses,
         "pack_bytes": misses * sum(rows.row_bytes for rows in columns),
         "sample_seconds": jobs.sample_seconds(job),
@@ -144,6 +144,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
             ledger,
             disk=disk,
             identity=job.identity({**job.sampling, "traced": len(numbers)}),
+            graph=job.graph_files,
         )
     ledger.take("index tables", 4 * samples.nbytes)
     every = job.resample_every or 1
@@ -188,7 +189,10 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     sample = int(samples["length"].mean())
     programme = 8 * int(samples["rows"].mean()) + 64
     room = disk - sum(p.hot_bytes for p in packs)
-    whole = (sample + programme + pack + 4 * misses // len(samples)) * per_epoch
+    copies = 2 if job.node_order == "packed" else 1
+    whole = (
+        copies * sample + programme + pack + 4 * misses // len(samples)
+    ) * per_epoch
     ahead = length < per_epoch or 2.1 * whole < room
     if job.mode == "replay" and whole > room:
         need = whole + disk - room
@@ -254,9 +258,14 @@ def _size_rolling(
     # Sampling, then next uses and slots, then packing: the largest of the three.
     slots = min(num_nodes, job.limit // max(row_bytes, 1))
     slots = slots if room_for_slots(columns) else 0
+    files = job.graph_files
+    reading = 0 if files is None else READING_SHARE * files.least_bytes
     steps = (
-        3 * sampled_bytes(largest) + scratch_bytes(num_nodes, 1),
+        3 * sampled_bytes(largest) + scratch_bytes(num_nodes, 1) + reading,
         Slots.bytes(num_nodes, slots, batches) + 64 * nodes + record,
+        2 * record + node_order.scratch_bytes(nodes, edges)
+        if job.node_order == "packed"
+        else 0,
         max(2 * 2**17, min(2 * CHUNK_BYTES, job.limit // 8)) + 64 * batches,
     )
     maker = counted_topology(job) + 32 * len(job.request.input_nodes) + max(steps)
@@ -297,7 +306,9 @@ def _window_length(
     still = min(sizing.hot // max(rows_bytes, 1), len(counts))
     misses = (demand.accesses - int(counts[:still].sum())) / len(samples)
     rows = float(samples["rows"].mean())
-    each = float(samples["length"].mean()) + 8 * rows + misses * (rows_bytes + 4) + 8192
+    record = float(samples["length"].mean())
+    record *= 2 if job.node_order == "packed" else 1
+    each = record + 8 * rows + misses * (rows_bytes + 4) + 8192
     room = max(disk - min(sizing.hot, still * rows_bytes), 1)
     return max(1, min(per_epoch, int(0.5 * room / each)))
 
