@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks import harness
 from benchmarks.harness import Case, Contender, Trial
-from graphlab import ops
+from graphlab import memory, ops
 from graphlab.models import link_model
 
 # Rows and width: pairs of a step of ogbl-collab, inner pairs of Cora.
