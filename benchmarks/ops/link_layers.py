@@ -106,4 +106,6 @@ def cases(quick: bool) -> Iterable[Case]:
 
 
 if __name__ == "__main__":
-    harness.main("link_layers", cases, repeats=7)
+    # As in training; without it page faults are most of a pass.
+    with memory.keep_freed():
+        harness.main("link_layers", cases, repeats=7)
