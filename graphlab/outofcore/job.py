@@ -360,13 +360,13 @@ def _resample(every: int | None, mode: str, epochs: int) -> int | None:
     return every
 
 
-def sample_seconds(job: Job, count: int = 4) -> float:
+def sample_seconds(job: Job, ledger: Ledger, count: int = 4) -> float:
     """Seconds in which one thread samples an epoch, by a few of its batches."""
     batches = job.request.batches(0)
     taken = []
     if job.graph_files is not None:  # together, as they will be
         start, done = time.perf_counter(), 0
-        for _ in some_samples(job, 4 * count):
+        for _ in some_samples(job, 4 * count, ledger):
             done += 1
         return (time.perf_counter() - start) / done * len(batches)
     for number in _spread(len(batches), count):
@@ -382,15 +382,15 @@ def _spread(total: int, count: int) -> list[int]:
     return chosen
 
 
-def some_samples(job: Job, count: int) -> Iterator[NeighborSample]:
-    """A few batches of epoch 0, spread over it."""
+def some_samples(job: Job, count: int, ledger: Ledger) -> Iterator[NeighborSample]:
+    """A few batches of epoch 0, spread over it; ``ledger`` accounts for reading the graph."""
     chosen = _spread(len(job.request.batches(0)), count)
     request = job.request._replace(only=(0, chosen))
     samples = trace.Samples(
         job.sampler,
         request,
         range(len(chosen)),
-        Ledger(job.limit, "plan"),
+        ledger,
         job.graph_files,
         threads=1,
     )
@@ -404,6 +404,6 @@ def some_samples(job: Job, count: int) -> Iterator[NeighborSample]:
 def probe(job: Job, count: int = 4) -> tuple[int, int]:
     """Nodes and edges of the largest of a few batches of epoch 0."""
     nodes = edges = 0
-    for sample in some_samples(job, count):
+    for sample in some_samples(job, count, Ledger(job.limit, "plan")):
         nodes, edges = max(nodes, len(sample.n_id)), max(edges, len(sample.row))
     return nodes, edges
