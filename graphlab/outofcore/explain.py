@@ -138,8 +138,10 @@ def explain(plan: Plan) -> Explanation:
     """Tell what the plan costs; see :meth:`graphlab.outofcore.Plan.explain`."""
     totals, sizing, job = plan.totals, plan.sizing, plan.job
     # Windows are sampled while training, in their own share of the memory.
-    made = plan.mode == "rolling" and bool(job.counted_topology or job.graph_files)
+    made = plan.mode == "rolling" and job.topology_bytes <= plan.memory // 2
     counted = plan.mode in ("replay", "hybrid") or sizing.topology > 0 or made
+    # Files that are read in their order go past the page cache.
+    counted |= plan.mode == "rolling" and job.graph_files is not None
     return Explanation(
         chosen=plan.mode,
         modes=_modes(plan),
