@@ -41,15 +41,13 @@ def run(store, path, world_size, **given):
         {"mode": "hybrid", "disk": "5MiB", "policy": Belady(0.3)},
         {"node_order": "packed", "epochs": 2},
         {"sparse": True, "memory": "1536KiB", "batch_size": 8},
-        {"mode": "auto", "disk": "40MiB"},
+        {"mode": "auto", "disk": "40MiB", "world_size": 2},
     ],
     ids=str,
 )
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_files_are_those_of_one_process(
-    make_store, tmp_path, given, world_size, monkeypatch
-):
-    given = {**GIVEN, **given}
+def test_files_are_those_of_one_process(make_store, tmp_path, given, monkeypatch):
+    given = {**GIVEN, "world_size": 3, **given}
+    world_size = given.pop("world_size")
     sparse = given.pop("sparse", False)
     _, store = make_store(sparse=sparse, **SHAPE | ({"width": 900} if sparse else {}))
     # Several pieces a rank, and several checkpoints.
