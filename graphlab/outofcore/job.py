@@ -20,12 +20,12 @@ from graphlab.datasets.column import SparseColumn
 from graphlab.datasets.stored import GAP_BYTES, StoredColumn
 from graphlab.errors import BudgetError
 from graphlab.ops import NeighborSample
-from graphlab.outofcore import trace
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows, load, loaded_bytes, rows_of
 from graphlab.outofcore.node_order import require_order
 from graphlab.outofcore.policy import Policy, as_policy
+from graphlab.outofcore.request import Request, Samples
 from graphlab.outofcore.store import Store
 from graphlab.outofcore.topology import GraphFiles, readable
 from graphlab.sample.batch import MASKS, node_columns
@@ -63,7 +63,7 @@ class Job:
     store: Store
     dataset: Dataset
     sampler: NeighborSampler
-    request: trace.Request
+    request: Request
     columns: list[str]
     limit: int
     disk: int | None
@@ -303,7 +303,7 @@ def make_job(
         ids = input_ids("plan", dataset, input_nodes)
         if not disjoint:
             require_distinct("plan", "input_nodes", ids)
-    request = trace.Request(
+    request = Request(
         ids,
         check.positive("plan", "batch_size", batch_size),
         check.positive("plan", "epochs", epochs),
@@ -386,7 +386,7 @@ def some_samples(job: Job, count: int, ledger: Ledger) -> Iterator[NeighborSampl
     """A few batches of epoch 0, spread over it; ``ledger`` accounts for reading the graph."""
     chosen = _spread(len(job.request.batches(0)), count)
     request = job.request._replace(only=(0, chosen))
-    samples = trace.Samples(
+    samples = Samples(
         job.sampler,
         request,
         range(len(chosen)),

@@ -26,8 +26,8 @@ from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX, Index
 from graphlab.outofcore.pack import CHUNK_BYTES, Packed, Share
 from graphlab.outofcore.reader import align_up
+from graphlab.outofcore.request import Part
 from graphlab.outofcore.schedule import Programmes
-from graphlab.outofcore.trace import Part
 from graphlab.progress import say
 
 _POLL_SECONDS = 0.02
