@@ -17,6 +17,10 @@ class BudgetError(GraphlabError, ValueError):
     """A declared memory or disk budget cannot hold; the message says what would."""
 
 
+class PeerFailedError(GraphlabError, RuntimeError):
+    """Another process could not do its part of work that is shared."""
+
+
 class StoreError(GraphlabError, OSError):
     """A file of a store or plan is damaged, truncated or of another version.
 

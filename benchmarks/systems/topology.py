@@ -56,8 +56,8 @@ def child(how: str, batches: int, setting: Setting) -> dict[str, Any]:
 
     from graphlab.outofcore import Store
     from graphlab.outofcore.budget import Ledger
+    from graphlab.outofcore.request import Request, Samples
     from graphlab.outofcore.topology import GraphFiles, expect_random_reads
-    from graphlab.outofcore.trace import Request, Samples
     from graphlab.sample.sampler import NeighborSampler
 
     torch.set_num_threads(1)

@@ -125,7 +125,7 @@ def _clear(folder: Path) -> None:
     """Give back what a mode that was not chosen has written."""
     for path in folder.iterdir():
         if path.is_file() and path.suffix in (".bin", ".idx", ".npy"):
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 class _OtherMode(Exception):
@@ -178,7 +178,7 @@ def _calibrate(job: Job, ledger: Ledger) -> Calibration:
     depth, segment = ring_sizes(job.limit, 0)
     memory = min(job.limit // 4, CALIBRATION_BYTES)
     with ledger.hold("calibration", depth * segment + memory):
-        held = sum(p.stat().st_size for p in job.path.iterdir() if p.is_file())
+        held = layout.held_bytes(job.path)
         left = 2**28 if job.disk is None else max(job.disk - held, 0)
         room = min(2**26, left // 4)
         return calibrate(
@@ -220,7 +220,7 @@ def _build_replay(
                 graph=job.graph_files,
             )
     ledger.take("index tables", samples.nbytes * (2 + 2 * len(columns)))
-    sample_seconds = jobs.sample_seconds(job)
+    sample_seconds = jobs.sample_seconds(job, ledger)
     start = time.perf_counter()
     order = Order(job.request.epochs, len(job.request.batches(0)), job.world_size)
     with ledger.hold("counts of nodes", 4 * num_nodes):
@@ -355,12 +355,9 @@ def _split(
     size = sum(rows.row_bytes for rows in columns)
     room = programmes.misses
     if job.disk is not None:
-        written = sum(
-            p.stat().st_size
-            for p in job.path.iterdir()
-            if not p.name.startswith(("pack-", "hot-", "shared-", "journal-uses"))
-            and p.suffix != ".npy"
-        )
+        # What ranks tell each other is small, and no part of what one process would write.
+        without = ("pack-", "hot-", "shared-", "journal-uses", *together.TOLD)
+        written = layout.held_bytes(job.path, without)
         # Programmes name a place for each shared row; regions begin at whole blocks.
         more = 4 * programmes.misses + 2 * ALIGN * len(samples) * (1 + len(columns))
         left = job.disk - written - to_come - more - len(hot) * size - 4 * ALIGN

@@ -140,6 +140,8 @@ def explain(plan: Plan) -> Explanation:
     # Windows are sampled while training, in their own share of the memory.
     made = plan.mode == "rolling" and job.topology_bytes <= plan.memory // 2
     counted = plan.mode in ("replay", "hybrid") or sizing.topology > 0 or made
+    # Files that are read in their order go past the page cache.
+    counted |= plan.mode == "rolling" and job.graph_files is not None
     return Explanation(
         chosen=plan.mode,
         modes=_modes(plan),

@@ -66,19 +66,22 @@ def build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str
         sizing = sizing._replace(hot=sum(p.hot_bytes for p in packs))
         totals["hot_rows"] = len(hot)
         totals["scan_bytes"] = sum(rows.file_bytes for rows in columns)
-        totals |= _expected(job, columns, hot)
+        totals |= _expected(job, columns, hot, ledger)
     body = publish(job, "direct", sizing, totals, calibration, columns, files)
     forget(job.path)
     return body
 
 
 def _expected(
-    job: Job, columns: list[Rows], hot: np.ndarray[Any, np.dtype[np.int64]]
+    job: Job,
+    columns: list[Rows],
+    hot: np.ndarray[Any, np.dtype[np.int64]],
+    ledger: Ledger,
 ) -> dict[str, Any]:
     """Accesses and misses of an epoch in mode ``direct``, by a few of its batches."""
     batches, seen = len(job.request.batches(0)), 0
     accesses = misses = 0
-    for sample in jobs.some_samples(job, 4):
+    for sample in jobs.some_samples(job, 4, ledger):
         seen += 1
         n_id = sample.n_id.numpy()
         accesses += len(n_id)
@@ -91,7 +94,7 @@ def _expected(
         "accesses": accesses * batches // seen,
         "misses": misses,
         "pack_bytes": misses * sum(rows.row_bytes for rows in columns),
-        "sample_seconds": jobs.sample_seconds(job),
+        "sample_seconds": jobs.sample_seconds(job, ledger),
     }
 
 
@@ -203,7 +206,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     totals = totals_of(job, ledger, largest) | {
         "accesses": demand.accesses * per_epoch // len(samples),
         "misses": misses * per_epoch // len(samples),
-        "sample_seconds": jobs.sample_seconds(job),
+        "sample_seconds": jobs.sample_seconds(job, ledger),
         "schedule_seconds": seconds * per_epoch / len(samples),
         "hot_rows": len(hot),
         "slots": found.capacity,

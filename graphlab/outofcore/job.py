@@ -20,12 +20,12 @@ from graphlab.datasets.column import SparseColumn
 from graphlab.datasets.stored import GAP_BYTES, StoredColumn
 from graphlab.errors import BudgetError
 from graphlab.ops import NeighborSample
-from graphlab.outofcore import trace
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows, load, loaded_bytes, rows_of
 from graphlab.outofcore.node_order import require_order
 from graphlab.outofcore.policy import Policy, as_policy
+from graphlab.outofcore.request import Request, Samples
 from graphlab.outofcore.store import Store
 from graphlab.outofcore.topology import GraphFiles, readable
 from graphlab.sample.batch import MASKS, node_columns
@@ -63,7 +63,7 @@ class Job:
     store: Store
     dataset: Dataset
     sampler: NeighborSampler
-    request: trace.Request
+    request: Request
     columns: list[str]
     limit: int
     disk: int | None
@@ -303,7 +303,7 @@ def make_job(
         ids = input_ids("plan", dataset, input_nodes)
         if not disjoint:
             require_distinct("plan", "input_nodes", ids)
-    request = trace.Request(
+    request = Request(
         ids,
         check.positive("plan", "batch_size", batch_size),
         check.positive("plan", "epochs", epochs),
@@ -360,13 +360,13 @@ def _resample(every: int | None, mode: str, epochs: int) -> int | None:
     return every
 
 
-def sample_seconds(job: Job, count: int = 4) -> float:
+def sample_seconds(job: Job, ledger: Ledger, count: int = 4) -> float:
     """Seconds in which one thread samples an epoch, by a few of its batches."""
     batches = job.request.batches(0)
     taken = []
     if job.graph_files is not None:  # together, as they will be
         start, done = time.perf_counter(), 0
-        for _ in some_samples(job, 4 * count):
+        for _ in some_samples(job, 4 * count, ledger):
             done += 1
         return (time.perf_counter() - start) / done * len(batches)
     for number in _spread(len(batches), count):
@@ -382,15 +382,15 @@ def _spread(total: int, count: int) -> list[int]:
     return chosen
 
 
-def some_samples(job: Job, count: int) -> Iterator[NeighborSample]:
-    """A few batches of epoch 0, spread over it."""
+def some_samples(job: Job, count: int, ledger: Ledger) -> Iterator[NeighborSample]:
+    """A few batches of epoch 0, spread over it; ``ledger`` accounts for reading the graph."""
     chosen = _spread(len(job.request.batches(0)), count)
     request = job.request._replace(only=(0, chosen))
-    samples = trace.Samples(
+    samples = Samples(
         job.sampler,
         request,
         range(len(chosen)),
-        Ledger(job.limit, "plan"),
+        ledger,
         job.graph_files,
         threads=1,
     )
@@ -404,6 +404,6 @@ def some_samples(job: Job, count: int) -> Iterator[NeighborSample]:
 def probe(job: Job, count: int = 4) -> tuple[int, int]:
     """Nodes and edges of the largest of a few batches of epoch 0."""
     nodes = edges = 0
-    for sample in some_samples(job, count):
+    for sample in some_samples(job, count, Ledger(job.limit, "plan")):
         nodes, edges = max(nodes, len(sample.n_id)), max(edges, len(sample.row))
     return nodes, edges

@@ -280,6 +280,21 @@ def read_checked(path: Path, entry: dict[str, int]) -> Bytes:
     return data
 
 
+def held_bytes(folder: Path, without: tuple[str, ...] = ()) -> int:
+    """Bytes of a folder's files but those whose names begin so.
+
+    Other ranks may be at work in the folder: files that vanish meanwhile count nothing.
+    """
+    total = 0
+    for path in folder.iterdir():
+        try:
+            if path.is_file() and not path.name.startswith(without or ("\0",)):
+                total += path.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
 def check_size(path: Path, entry: dict[str, int]) -> None:
     """Require a file of the manifest's size."""
     size = path.stat().st_size if path.exists() else None

@@ -50,7 +50,8 @@ class DiskLoader(Loader):
     """Yield the batches of a plan; made by :meth:`graphlab.outofcore.Plan.loader`.
 
     The batches of the sampled epochs are those of :class:`graphlab.sample.NeighborLoader`
-    with the same arguments, bit for bit. **Epochs.** In mode ``replay`` the sampled epochs
+    with the same arguments, bit for bit; but for the order of nodes inside a hop where the
+    plan's ``node_order`` is ``packed``. **Epochs.** In mode ``replay`` the sampled epochs
     come first, in their own order; epoch e beyond them replays epoch ``e % epochs``: in the
     same order where rows come and go (policy ``belady``), whose schedule knows no other,
     else in a new random one (a function of seed and e). Modes ``direct`` and ``memory``

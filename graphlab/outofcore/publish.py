@@ -43,11 +43,7 @@ def disk_need(job: Job, packs: list[Packed], more: int = 0) -> int | None:
     """Bytes that the plan takes, with ``more`` to come, where the disk has fewer; or None."""
     if job.disk is None:
         return None
-    written = sum(
-        p.stat().st_size
-        for p in job.path.iterdir()
-        if not p.name.startswith(("pack-", "hot-", "shared-"))
-    )
+    written = layout.held_bytes(job.path, ("pack-", "hot-", "shared-"))
     need = written + sum(p.pack_bytes + p.hot_bytes + p.shared_bytes for p in packs)
     need += more
     return need if need > job.disk else None
@@ -150,4 +146,4 @@ def forget(folder: Path) -> None:
     """Remove journals and spilled lists, and what a killed run was about to publish."""
     for pattern in ("journal-*", ".*.tmp.*"):
         for path in folder.glob(pattern):
-            path.unlink()
+            path.unlink(missing_ok=True)

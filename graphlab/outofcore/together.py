@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 from graphlab import files
-from graphlab.errors import GraphlabError
+from graphlab.errors import PeerFailedError
 from graphlab.outofcore import trace
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX, Index
 from graphlab.outofcore.pack import CHUNK_BYTES, Packed, Share
 from graphlab.outofcore.reader import align_up
+from graphlab.outofcore.request import Part
 from graphlab.outofcore.schedule import Programmes
-from graphlab.outofcore.trace import Part
 from graphlab.progress import say
 
 _POLL_SECONDS = 0.02
@@ -35,10 +35,12 @@ _SLOWEST_POLL = 0.5
 _TELL_SECONDS = 10.0
 _COPY_BYTES = 2**22
 _NAME_BYTES = 64
-
-
-class PeerFailedError(GraphlabError, RuntimeError):
-    """Another rank could not do its part of a plan."""
+_TOO_LARGE = "too large: "
+# How the names of what ranks tell begin.
+TOLD = tuple(
+    f"journal-{what}-"
+    for what in ("sample", "sampled", "placed", "pack", "packed", "failed")
+)
 
 
 class Board:
@@ -145,25 +147,28 @@ def sample(job: Job, board: Board, ledger: Ledger) -> Index:
         part = Part(f"journal-samples-{rank}", share)
         # Parts and the whole lie side by side for a moment.
         disk = None if job.disk is None else job.disk // (2 * size)
-        mine = trace.sample_epochs(
-            job.path,
-            job.sampler,
-            job.request,
-            ledger,
-            disk=disk,
-            identity=identity,
-            graph=job.graph_files,
-            part=part,
-        )
-        board.post("sampled", mine.tobytes())
-        before = _parts(board)[:rank]
+        try:
+            mine = trace.sample_epochs(
+                job.path,
+                job.sampler,
+                job.request,
+                ledger,
+                disk=disk,
+                identity=identity,
+                graph=job.graph_files,
+                part=part,
+            )
+            board.post("sampled", mine.tobytes())
+        except trace.SamplesTooLargeError as error:
+            board.post("sampled", f"{_TOO_LARGE}{2 * size * error.need}".encode())
+        before = _parts(job, board)[:rank]
         _copy(job.path / f"{part.stem}.bin", path, sum(map(_end, before)))
         board.post("placed")
         for suffix in (".bin", ".idx"):
             (job.path / f"{part.stem}{suffix}").unlink(missing_ok=True)
     if rank:
         return index
-    parts = _parts(board)
+    parts = _parts(job, board)
     board.wait("placed")
     place = 0
     for one in parts:
@@ -211,11 +216,11 @@ def pack(
     told = []
     for rank in range(board.world_size):
 
-        def done(rank: int = rank) -> bytes | None:
+        def sums_of(rank: int = rank) -> bytes | None:
             data = board.read("packed", rank)
             return data[64:] if data and data[:64] == name.encode() else None
 
-        found: bytes = board.until(done, f"rank {rank} to have packed")
+        found: bytes = board.until(sums_of, f"rank {rank} to have packed")
         told.append(_load(found))
     for number, packed in enumerate(packs):
         packed.finish([parts[number] for parts in told])
@@ -245,7 +250,7 @@ def assist(
         made: The manifest, once it is there.
     """
     ledger = Ledger(job.limit, "plan")
-    sampled, packed = False, b""
+    sampled, done = False, b""
 
     def news() -> Any:
         """The manifest, or work that was not done."""
@@ -253,7 +258,7 @@ def assist(
         if body is not None:
             return body
         message = board.read("pack", 0)
-        if message is not None and message != packed:
+        if message is not None and message != done:
             return message
         if not sampled and message is None and board.read("sample", 0) is not None:
             return b""
@@ -268,11 +273,18 @@ def assist(
                 ledger.hold("topology", job.counted_topology),
                 ledger.hold("input nodes", 32 * len(job.request.input_nodes)),
             ):
-                sample(job, board, ledger)
+                try:
+                    sample(job, board, ledger)
+                except trace.SamplesTooLargeError:
+                    if job.mode != "auto":  # else rank 0 takes another mode
+                        raise
             sampled = True
         else:
-            pack(job, board, ledger, _packs(job, found), found)
-            packed = found
+            packs = _packs(job, found)
+            tables = sum(packed.nbytes for packed in packs)
+            with ledger.hold("packing tables", tables + len(found)):
+                pack(job, board, ledger, packs, found)
+            done = found
 
 
 def _packs(job: Job, message: bytes) -> list[Packed]:
@@ -288,9 +300,17 @@ def _packs(job: Job, message: bytes) -> list[Packed]:
     return [Packed(job.path, rows, programmes, hot, shared) for rows in columns]
 
 
-def _parts(board: Board) -> list[Index]:
-    """The index of each rank's part, from its own beginning."""
-    return [np.frombuffer(data, dtype=INDEX).copy() for data in board.wait("sampled")]
+def _parts(job: Job, board: Board) -> list[Index]:
+    """The index of each rank's part, from its own beginning.
+
+    Raises:
+        SamplesTooLargeError: on all ranks, where the disk cannot hold that of any.
+    """
+    told, mark = board.wait("sampled"), _TOO_LARGE.encode()
+    needs = [int(data[len(mark) :]) for data in told if data.startswith(mark)]
+    if needs and job.disk is not None:
+        raise trace.SamplesTooLargeError(max(needs), job.disk)
+    return [np.frombuffer(data, dtype=INDEX).copy() for data in told]
 
 
 def _end(part: Index) -> int:

@@ -15,7 +15,7 @@ from graphlab.errors import BudgetError
 from graphlab.ops.schedule import NEVER, next_use
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
-from graphlab.outofcore.layout import Index
+from graphlab.outofcore.layout import Index, held_bytes
 from graphlab.outofcore.policy import Policy
 from graphlab.outofcore.trace import read_samples
 
@@ -141,7 +141,7 @@ def spill_uses(
 ) -> Uses | None:
     """The trace for policies that need it; None where only static rows are possible."""
     rows = int(samples["rows"].astype(np.int64).sum())
-    held = sum(p.stat().st_size for p in folder.iterdir())
+    held = held_bytes(folder)
     fits = disk is None or held + 8 * rows <= disk
     if (
         policy.static_share == 1.0

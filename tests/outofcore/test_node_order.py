@@ -46,8 +46,15 @@ def is_sorted(values) -> bool:
     return bool((np.diff(values) >= 0).all())
 
 
-@pytest.mark.parametrize("mode", ["replay", "hybrid", "rolling"])
-@pytest.mark.parametrize("policy", [Belady(0.3), Static()], ids=repr)
+@pytest.mark.parametrize(
+    ("mode", "policy"),
+    [
+        ("replay", Belady(0.3)),
+        ("replay", Static()),
+        ("hybrid", Belady(0.3)),
+        ("rolling", Belady(0.3)),
+    ],
+)
 def test_batches_are_equal_up_to_order(make_store, tmp_path, mode, policy):
     dataset, store = make_store(**SHAPE)
     given = {"memory": "3MiB", "mode": mode, "policy": policy}

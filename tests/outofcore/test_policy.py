@@ -283,8 +283,8 @@ def test_a_graph_larger_than_the_budget_is_sampled_from_disk(
     )
     assert made.job.topology_bytes > made.memory
     assert made.sizing.topology == 0
-    cached = 0 if mode == "replay" else made.job.topology_bytes
-    assert made.explain().page_cache_bytes == cached
+    # Its files are read past the page cache.
+    assert made.explain().page_cache_bytes == 0
     assert_epochs_equal(made.loader(), NeighborLoader(dataset, [3, 2], 32), 1)
 
 

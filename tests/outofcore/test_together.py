@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from graphlab.errors import BudgetError
+from graphlab.errors import PeerFailedError
 from graphlab.outofcore import Belady, layout, pack, plan, trace
 from graphlab.outofcore.checksum import joined
-from graphlab.outofcore.together import PeerFailedError
 from tests.outofcore.test_damage import contents
 
 SHAPE = {"num_nodes": 1500, "num_edges": 12000, "width": 300}
@@ -42,15 +41,13 @@ def run(store, path, world_size, **given):
         {"mode": "hybrid", "disk": "5MiB", "policy": Belady(0.3)},
         {"node_order": "packed", "epochs": 2},
         {"sparse": True, "memory": "1536KiB", "batch_size": 8},
-        {"mode": "auto", "disk": "40MiB"},
+        {"mode": "auto", "disk": "40MiB", "world_size": 2},
     ],
     ids=str,
 )
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_files_are_those_of_one_process(
-    make_store, tmp_path, given, world_size, monkeypatch
-):
-    given = {**GIVEN, **given}
+def test_files_are_those_of_one_process(make_store, tmp_path, given, monkeypatch):
+    given = {**GIVEN, "world_size": 3, **given}
+    world_size = given.pop("world_size")
     sparse = given.pop("sparse", False)
     _, store = make_store(sparse=sparse, **SHAPE | ({"width": 900} if sparse else {}))
     # Several pieces a rank, and several checkpoints.
@@ -128,18 +125,34 @@ def test_killed_ranks_go_on(make_store, tmp_path):
     assert contents(folder) == contents(alone.path)
 
 
-def test_a_rank_that_gives_up_tells_the_others(make_store, tmp_path):
+def test_samples_too_large_are_told_by_all(make_store, tmp_path):
     _, store = make_store(**SHAPE)
-    given = {**GIVEN, "disk": "200KiB"}
-    found = run(store, tmp_path / "b", 2, **given)
-    assert {type(error) for error in found} <= {
-        BudgetError,
-        trace.SamplesTooLargeError,
-        PeerFailedError,
-    }
-    assert any("`disk` must be" in str(error) for error in found)
+    found = run(store, tmp_path / "b", 2, **{**GIVEN, "disk": "200KiB"})
+    assert [type(error) for error in found] == [trace.SamplesTooLargeError] * 2
+    assert str(found[0]) == str(found[1])
+    # Mode auto takes another mode, on all ranks.
+    given = {**GIVEN, "disk": "900KiB", "mode": "auto", "policy": Belady(0.3)}
+    plans = run(store, tmp_path / "c", 2, **given)
+    assert [p.mode for p in plans] == [plans[0].mode] * 2
+    assert plans[0].mode in ("direct", "rolling")
+
+
+def test_a_rank_that_fails_tells_the_others(make_store, tmp_path, monkeypatch):
+    _, store = make_store(**SHAPE)
+    full = pack.Packed.run
+
+    def failing(self, chunk_bytes, identity, stop=None, share=None):
+        if share is not None and share.rank == 1:
+            raise OSError("no more of this")
+        return full(self, chunk_bytes, identity, stop, share)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pack.Packed, "run", failing)
+        found = run(store, tmp_path / "b", 2, **GIVEN)
+    assert [type(error) for error in found] == [PeerFailedError, OSError]
+    assert "plan: rank 1 failed: no more of this" in str(found[0])
     # What failed before is no news.
-    plans = run(store, tmp_path / "c", 2, **GIVEN)
+    plans = run(store, tmp_path / "b", 2, **GIVEN)
     assert [p.mode for p in plans] == ["replay", "replay"]
 
 

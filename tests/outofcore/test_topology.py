@@ -9,8 +9,8 @@ import torch
 from graphlab import Dataset, Graph
 from graphlab.outofcore import Store, layout, plan
 from graphlab.outofcore.budget import Ledger
+from graphlab.outofcore.request import Request, Samples
 from graphlab.outofcore.topology import GraphFiles
-from graphlab.outofcore.trace import Request, Samples
 from graphlab.sample import LinkNeighborLoader, NeighborLoader
 from graphlab.sample.sampler import NeighborSampler
 from tests.outofcore.test_plan import assert_epochs_equal
