@@ -8,6 +8,9 @@ from graphlab import check
 
 # Encoder and head settings of NCN's published commands (its README), as `link_model` takes
 # them; "completion" is added for NCNC, "fit" goes to `tasks.link.fit`.
+# The citation graphs' constants were tuned to the release's inner scores: validation says so
+# (Cora 90.1 against 89.0, CiteSeer 95.1 against 93.9, 4 paired seeds; link_accuracy.json).
+_TUNED: dict[str, Any] = {"compat": "reference"}
 _PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
     "cora": {
         "model": {
@@ -18,7 +21,8 @@ _PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
             "head_edge_dropout": 0.4,
             "jumping": True,
         },
-        "completion": {"scale": 4.3, "offset": 2.8, "prior": 0.75, "alpha": 1.0},
+        "completion": _TUNED
+        | {"scale": 4.3, "offset": 2.8, "prior": 0.75, "alpha": 1.0},
         "fit": {"batch_size": 1152, "lr": 0.0043, "head_lr": 0.0024},
     },
     "citeseer": {
@@ -29,7 +33,8 @@ _PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
             "jumping": True,
             "deep": True,
         },
-        "completion": {"scale": 6.5, "offset": 4.4, "prior": 0.75, "alpha": 0.4},
+        "completion": _TUNED
+        | {"scale": 6.5, "offset": 4.4, "prior": 0.75, "alpha": 0.4},
         "fit": {"batch_size": 384, "lr": 0.0085, "head_lr": 0.0078},
     },
     "pubmed": {
@@ -39,7 +44,8 @@ _PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
             "head_dropout": 0.05,
             "jumping": True,
         },
-        "completion": {"scale": 5.3, "offset": 0.5, "prior": 0.5, "alpha": 0.3},
+        "completion": _TUNED
+        | {"scale": 5.3, "offset": 0.5, "prior": 0.5, "alpha": 0.3},
         "fit": {"batch_size": 2048, "lr": 0.0097, "head_lr": 0.002},
     },
     "ogbl-collab": {

@@ -332,3 +332,9 @@ def test_wrong_input_is_named():
         link_preset("corra")
     with pytest.raises(TypeError, match="`head` must be a module, got type"):
         LinkModel(LinkEncoder(4, 4), NCN)
+
+
+def test_published_constants_of_citation_graphs_come_with_the_releases_mode():
+    assert link_preset("citeseer", "ncnc")["model"]["compat"] == "reference"
+    assert "compat" not in link_preset("citeseer", "ncn")["model"]
+    assert "compat" not in link_preset("ogbl-collab", "ncnc")["model"]
