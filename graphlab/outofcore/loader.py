@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -142,7 +143,8 @@ class DiskLoader(Loader):
                 self._edges.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
+        # When the interpreter ends, what closing needs may be gone; the system cleans up.
+        if not getattr(self, "_closed", True) and not sys.is_finalizing():
             self.close()
 
     @property
