@@ -136,7 +136,7 @@ def explain(plan: Plan) -> Explanation:
     """Tell what the plan costs; see :meth:`graphlab.outofcore.Plan.explain`."""
     totals, sizing, job = plan.totals, plan.sizing, plan.job
     # Windows are sampled while training, in their own share of the memory.
-    made = plan.mode == "rolling" and job.topology_bytes <= plan.memory // 2
+    made = plan.mode == "rolling" and totals["maker_topology"] > 0
     counted = plan.mode in ("replay", "hybrid") or sizing.topology > 0 or made
     return Explanation(
         chosen=plan.mode,

@@ -20,7 +20,6 @@ from graphlab.outofcore.estimate import (
     PROBE_MARGIN,
     counted_topology,
     fit_direct,
-    sampled_bytes,
 )
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
@@ -42,8 +41,14 @@ from graphlab.outofcore.uses import Order, Uses, room_for_slots, spill_uses
 DIRECT_HOT_SHARE = 0.9
 # Temporaries of refilling slots, per row of a batch.
 _REFILL_BYTES = 48
-# Batches of epoch 0 that a rolling plan looks at, spread over the epoch.
+# Batches of epoch 0 that a rolling plan looks at, spread over the epoch; with fewer than the
+# least a margin stands for their spread.
 TRACED_BATCHES = 512
+LEAST_TRACED = 16
+# Making a window holds two samples, one being written as a record, ids and lists twice while
+# they grow; then a batch's ids, uses and programme.
+SAMPLE_NODE_BYTES, SAMPLE_EDGE_BYTES = 24, 48
+SCHEDULE_BYTES = 96
 
 
 def build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str, Any]:
@@ -168,7 +173,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         found, sizing = residents_of(
             job, demand.counts, columns, sizing, uses, ledger, nodes=largest.nodes
         )
-        if Slots.bytes(num_nodes, found.capacity, length) > sizing.maker // 2:
+        if Slots.bytes(num_nodes, found.capacity, length) > sizing.maker:
             found = found._replace(capacity=0)
             sizing = sizing._replace(slots=0, spare=0)
     start = time.perf_counter()
@@ -213,10 +218,13 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         "window_disk": room // (2 if ahead else 1),
         "ahead": ahead,
         "reuse": every,
+        "maker_topology": sizing.topology,
     }
     sizing = sizing._replace(
         hot=sum(p.hot_bytes for p in packs) + hot_table(packs, hot)
     )
+    # Of the window's share: it is held while sampling.
+    sizing = sizing._replace(topology=0, maker=sizing.maker + totals["maker_topology"])
     body = publish(job, "rolling", sizing, totals, calibration, columns, files)
     forget(job.path)
     return body
@@ -243,41 +251,65 @@ def _size_rolling(
     fields = jobs.fields(job, placement, loaded=False)
     num_nodes = job.dataset.num_nodes
     seeds = min(job.request.batch_size, len(job.request.input_nodes))
-    nodes = min(int(PROBE_MARGIN * int(samples["rows"].max())) + 1, num_nodes)
-    edges = int(PROBE_MARGIN * int(samples["items"].max())) + 1
-    if job.sampler.disjoint:
-        nodes = int(PROBE_MARGIN * int(samples["rows"].max())) + 1
+    nodes, edges = at_most(samples["rows"]), at_most(samples["items"])
+    if not job.sampler.disjoint:
+        nodes = min(nodes, num_nodes)
     largest = Largest(nodes, edges, seeds)
-    record = int(PROBE_MARGIN * int(samples["length"].max())) + 8 * nodes + 1024
+    record = at_most(samples["length"]) + 8 * nodes + 1024
     row_bytes = max((r.row_bytes for r in columns if r.kind == "dense"), default=0)
     batches = len(job.request.batches(0))
-    # Sampling, then next uses and slots, then packing: the largest of the three.
-    slots = min(num_nodes, job.limit // max(row_bytes, 1))
+    # No more slots than fit beside two batches.
+    block = fields.block_bytes(*largest)
+    left = max(job.limit - placement.resident_bytes - 2 * block, 0)
+    slots = min(num_nodes, left // max(row_bytes, 1))
     slots = slots if room_for_slots(columns) else 0
+    # Sampling, then next uses and slots, then packing: the largest of the three.
     steps = (
-        3 * sampled_bytes(largest) + scratch_bytes(num_nodes, 1),
-        Slots.bytes(num_nodes, slots, batches) + 64 * nodes + record,
+        scratch_bytes(num_nodes, 1)
+        + 2 * SAMPLE_NODE_BYTES * nodes
+        + 2 * SAMPLE_EDGE_BYTES * edges,
+        Slots.bytes(num_nodes, slots, batches) + SCHEDULE_BYTES * nodes + record,
         max(2 * 2**17, min(2 * CHUNK_BYTES, job.limit // 8)) + 64 * batches,
     )
-    maker = counted_topology(job) + 32 * len(job.request.input_nodes) + max(steps)
-    maker += 64 * batches
-    sizing = share_out(
-        job.limit,
-        fields,
-        largest,
-        owner="plan",
-        prefetch=job.prefetch,
-        row_bytes=row_bytes,
-        record=record,
-        sparse=sum(
-            int(PROBE_MARGIN * size) + 4 * nodes
-            for size in demand.sparse_bytes.values()
-        ),
-        tables=batches * (INDEX.itemsize * (2 + len(columns)) + 24) + 8 * len(columns),
-        resident=placement.resident_bytes,
-        maker=maker,
-    )
-    return sizing, largest
+    making = 32 * len(job.request.input_nodes) + max(steps) + 64 * batches
+
+    def share(topology: int) -> Sizing:
+        return share_out(
+            job.limit,
+            fields,
+            largest,
+            owner="plan",
+            prefetch=job.prefetch,
+            row_bytes=row_bytes,
+            record=record,
+            sparse=sum(
+                int(PROBE_MARGIN * size) + 4 * nodes
+                for size in demand.sparse_bytes.values()
+            ),
+            tables=batches * (INDEX.itemsize * (2 + len(columns)) + 24)
+            + 8 * len(columns),
+            resident=placement.resident_bytes,
+            topology=topology,
+            maker=making,
+        )
+
+    try:
+        return share(counted_topology(job)), largest
+    except BudgetError:
+        return share(0), largest  # its pages are left to the system
+
+
+def at_most(found: np.ndarray[Any, Any]) -> int:
+    """What later batches will hardly exceed, by those that were seen.
+
+    The largest and four standard deviations: a batch's size is a sum over its seeds. A batch
+    that does exceed it takes what is left of the budget.
+    """
+    top, rows = int(found.max()), found.astype(np.float64)
+    margin = int(PROBE_MARGIN * top) + 1
+    if len(rows) < LEAST_TRACED:
+        return margin
+    return min(margin, int(top + 4 * rows.std(ddof=1)) + 1)
 
 
 def _window_length(

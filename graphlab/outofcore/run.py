@@ -229,7 +229,12 @@ def _rolling(
     residents = Residents(ids.view("<i8"), totals["slots"], totals["static_share"], {})
     making = Ledger(sizing.maker, "window")
     maker = Maker(
-        plan.job, columns, residents, making, totals["window_disk"] // world_size
+        plan.job,
+        columns,
+        residents,
+        making,
+        totals["window_disk"] // world_size,
+        totals["maker_topology"],
     )
     return Rolling(
         maker,

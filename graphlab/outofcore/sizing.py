@@ -12,7 +12,7 @@ from graphlab.outofcore.reader import ALIGN, QUEUE, align_down, align_up
 # A buffer whose rows are being put in their places is not in flight: with many small ones
 # that costs the disk less than with few large ones.
 SEGMENT_BYTES = 2**19
-LEAST_SEGMENT_BYTES = 2**15
+LEAST_SEGMENT_BYTES = 2**16
 DEPTH = 32
 
 

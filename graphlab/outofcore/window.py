@@ -14,9 +14,8 @@ from graphlab.errors import BudgetError
 from graphlab.outofcore import layout, schedule, trace
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
-from graphlab.outofcore.estimate import counted_topology
 from graphlab.outofcore.job import Job
-from graphlab.outofcore.pack import CHUNK_BYTES, Packed, hot_name, pack_name
+from graphlab.outofcore.pack import Packed, hot_name, pack_name
 from graphlab.outofcore.publish import entries
 from graphlab.outofcore.trace import Stop
 from graphlab.outofcore.uses import Order, spill_uses
@@ -67,6 +66,7 @@ class Maker:
         residents: What memory holds, the same for all windows.
         ledger: Account of the memory of making.
         disk: Bytes that one window may take.
+        topology: Bytes of the graph that the account counts while sampling.
     """
 
     job: Job
@@ -74,6 +74,7 @@ class Maker:
     residents: schedule.Residents
     ledger: Ledger
     disk: int
+    topology: int
 
     def make(self, folder: Path, epoch: int, numbers: range, stop: Stop) -> Window:
         """Make the longest window of the first ``numbers`` that the disk can hold.
@@ -108,7 +109,7 @@ class Maker:
         sampled = job.identity({**job.sampling, "window": part})
         try:
             with (
-                ledger.hold("topology", counted_topology(job)),
+                ledger.hold("topology", self.topology),
                 ledger.hold("input nodes", 32 * len(request.input_nodes)),
             ):
                 samples = trace.sample_epochs(
@@ -158,9 +159,7 @@ class Maker:
         read = 2 * int(samples["length"].sum())
         with ledger.hold("packing tables", sum(p.nbytes for p in packs)):
             for packed in packs:
-                chunk = min(CHUNK_BYTES, max(2**16, ledger.free // 3))
-                with ledger.hold("pieces of the scan", 2 * chunk):
-                    packed.run(chunk, identity, stop)
+                packed.run_once(ledger, identity, stop)
                 read += packed.rows.file_bytes
         layout.write_index(folder / f"{trace.SAMPLES}.idx", samples, durable=False)
         path = folder / f"{schedule.PROGRAMME}.idx"
