@@ -82,8 +82,9 @@ struct Edges {
 template <typename Idx, typename Map, bool kDisjoint>
 class Sampler {
  public:
-  Sampler(const Graph& graph, const Idx* idx, Scratch& memory, Map& map)
-      : g_(graph), m_(memory), map_(map), idx_(idx) {
+  Sampler(const Graph& graph, const Idx* idx, const Idx* source, Scratch& memory,
+          Map& map)
+      : g_(graph), m_(memory), map_(map), idx_(idx), source_(source) {
     map_.begin(g_.num_nodes);
   }
 
@@ -116,13 +117,17 @@ class Sampler {
     if (how == Draw::kLabor) m_.kept.clear();
     const int64_t* ptr = g_.ptr;
     const int64_t* frontier = m_.node.data() + first;
+    const bool on_disk = g_.on_disk;
+    GL_CHECK(!on_disk || num_nodes_ <= g_.num_rows, "`rows` must hold every target");
+    const int64_t* rows = on_disk ? g_.rows + 2 * first : nullptr;
     int64_t total = 0;
     bool bad = false;
     for (int64_t i = 0; i < count_; ++i) {
-      if (i + kAhead < count_) __builtin_prefetch(ptr + frontier[i + kAhead]);
-      const int64_t begin = ptr[frontier[i]], end = ptr[frontier[i] + 1];
-      const int64_t degree = end - begin;
-      bad |= begin < 0 || degree < 0 || end > g_.num_edges ||
+      if (!on_disk && i + kAhead < count_)
+        __builtin_prefetch(ptr + frontier[i + kAhead]);
+      const int64_t begin = on_disk ? rows[2 * i] : ptr[frontier[i]];
+      const int64_t degree = on_disk ? rows[2 * i + 1] : ptr[frontier[i] + 1] - begin;
+      bad |= begin < 0 || degree < 0 || degree > g_.num_edges - begin ||
              degree > std::numeric_limits<uint32_t>::max();
       m_.begin[i] = begin;
       m_.degree[i] = static_cast<uint32_t>(degree);
@@ -143,9 +148,18 @@ class Sampler {
     return total;
   }
 
-  // Samples the planned hop into `out`, which has room for what plan() returned.
-  // Returns the number of edges.
-  int64_t run(int64_t bound, const Edges& out) {
+  // Samples the planned hop into `out`, which has room for what plan() returned, behind
+  // `before` edges of other hops. Returns the number of edges.
+  int64_t run(int64_t bound, int64_t before, const Edges& out) {
+    before_ = before;
+    // Sources that were not read yet: the edges are drawn, and lead nowhere.
+    if (g_.on_disk && before + bound > g_.num_sources) {
+      GL_CHECK(g_.num_sources <= before, "`sources` must end with a hop");
+      int64_t edges = 0;
+      for (int64_t i = 0; i < count_; ++i) edges = draw(i, i + 1, edges, out);
+      std::fill(out.row, out.row + edges, int64_t{-1});
+      return edges;
+    }
     room_for(bound);
     int64_t edges = 0, gathered = 0, relabelled = 0;
     int64_t after_draw[2] = {0, 0};
@@ -199,7 +213,7 @@ class Sampler {
     for (int64_t i = lo; i < hi; ++i) {
       const int64_t got = draw_row(i, out.e_id + edges);
       for (int64_t e = edges; e < edges + got; ++e) {
-        __builtin_prefetch(idx_ + out.e_id[e]);
+        if (!g_.on_disk) __builtin_prefetch(idx_ + out.e_id[e]);
         if (g_.short_id != nullptr) __builtin_prefetch(g_.short_id + out.e_id[e]);
         if (g_.long_id != nullptr) __builtin_prefetch(g_.long_id + out.e_id[e]);
         out.col[e] = first_ + i;
@@ -250,7 +264,8 @@ class Sampler {
   void gather(int64_t lo, int64_t hi, const Edges& out) {
     bool bad = false;
     for (int64_t e = lo; e < hi; ++e) {
-      const int64_t source = static_cast<int64_t>(idx_[out.e_id[e]]);
+      const Idx found = g_.on_disk ? source_[before_ + e] : idx_[out.e_id[e]];
+      const int64_t source = static_cast<int64_t>(found);
       bad |= static_cast<uint64_t>(source) >= static_cast<uint64_t>(g_.num_nodes);
       out.row[e] = source;
       map_.prefetch(key_of(source, kDisjoint ? m_.tree[out.col[e]] : 0));
@@ -283,9 +298,10 @@ class Sampler {
   Scratch& m_;
   Map& map_;
   const Idx* idx_;
+  const Idx* source_;
   int64_t num_nodes_ = 0;
   // The hop at hand.
-  int64_t first_ = 0, count_ = 0, k_ = 0;
+  int64_t first_ = 0, count_ = 0, before_ = 0, k_ = 0;
   uint64_t hop_key_ = 0;
 };
 
@@ -301,10 +317,11 @@ Tensor first_of(const Tensor& t, int64_t size) {
 }
 
 template <typename Idx, typename Map, bool kDisjoint>
-Outputs sample(const Graph& graph, const Idx* idx, Map& map, const Tensor& ptr,
-               const Tensor& seeds, const std::vector<int64_t>& fanouts, uint64_t key) {
+Outputs sample(const Graph& graph, const Idx* idx, const Idx* source, Map& map,
+               const Tensor& ptr, const Tensor& seeds,
+               const std::vector<int64_t>& fanouts, uint64_t key) {
   Scratch& memory = scratch();
-  Sampler<Idx, Map, kDisjoint> sampler(graph, idx, memory, map);
+  Sampler<Idx, Map, kDisjoint> sampler(graph, idx, source, memory, map);
   const int64_t hops = static_cast<int64_t>(fanouts.size());
   Tensor num_nodes = fresh(ptr, hops + 1), num_edges = fresh(ptr, hops);
   int64_t* nodes_at = num_nodes.mutable_data_ptr<int64_t>();
@@ -331,9 +348,9 @@ Outputs sample(const Graph& graph, const Idx* idx, Map& map, const Tensor& ptr,
       at_least(*v, total + bound);
     }
     first = sampler.num_nodes();
-    edges_at[h] =
-        sampler.run(bound, {memory.row.data() + total, memory.col.data() + total,
-                            memory.e_id.data() + total});
+    edges_at[h] = sampler.run(bound, total,
+                              {memory.row.data() + total, memory.col.data() + total,
+                               memory.e_id.data() + total});
     total += edges_at[h];
     nodes_at[h + 1] = sampler.num_nodes() - first;
   }
@@ -347,7 +364,7 @@ Outputs sample(const Graph& graph, const Idx* idx, Map& map, const Tensor& ptr,
   if (hops > 0) {
     first = sampler.num_nodes();
     edges_at[hops - 1] =
-        sampler.run(bound, {out[0] + total, out[1] + total, out[2] + total});
+        sampler.run(bound, total, {out[0] + total, out[1] + total, out[2] + total});
     total += edges_at[hops - 1];
     nodes_at[hops] = sampler.num_nodes() - first;
   }
@@ -367,37 +384,56 @@ Outputs sample(const Graph& graph, const Idx* idx, Map& map, const Tensor& ptr,
 }
 
 template <typename Idx>
-Outputs sample_from(const Graph& graph, const Idx* idx, const Tensor& ptr,
-                    const Tensor& seeds, const std::vector<int64_t>& fanouts,
-                    uint64_t key) {
+Outputs sample_from(const Graph& graph, const Idx* idx, const Idx* source,
+                    const Tensor& ptr, const Tensor& seeds,
+                    const std::vector<int64_t>& fanouts, uint64_t key) {
   Scratch& memory = scratch();
   struct Trim {
     Scratch& memory;
     ~Trim() { memory.trim(); }
   } trim{memory};
   if (graph.disjoint) {
-    return sample<Idx, HashMap, true>(graph, idx, memory.hash, ptr, seeds, fanouts,
-                                      key);
+    return sample<Idx, HashMap, true>(graph, idx, source, memory.hash, ptr, seeds,
+                                      fanouts, key);
   }
   if (graph.num_nodes > kDenseNodes) {
-    return sample<Idx, HashMap, false>(graph, idx, memory.hash, ptr, seeds, fanouts,
-                                       key);
+    return sample<Idx, HashMap, false>(graph, idx, source, memory.hash, ptr, seeds,
+                                       fanouts, key);
   }
-  return sample<Idx, DenseMap, false>(graph, idx, memory.dense, ptr, seeds, fanouts,
-                                      key);
+  return sample<Idx, DenseMap, false>(graph, idx, source, memory.dense, ptr, seeds,
+                                      fanouts, key);
 }
 
 Outputs neighbor_sample(const Tensor& ptr, const Tensor& idx,
                         std::optional<Tensor> edge_id, const Tensor& seeds,
                         std::vector<int64_t> num_neighbors, bool replace,
                         std::optional<Tensor> threshold, std::optional<Tensor> alias,
-                        bool disjoint, bool labor, int64_t key) {
-  const Graph graph = read_arguments(ptr, idx, edge_id, seeds, num_neighbors, replace,
-                                     threshold, alias, disjoint, labor);
+                        bool disjoint, bool labor, int64_t key,
+                        std::optional<Tensor> rows, std::optional<Tensor> sources) {
+  Graph graph = read_arguments(ptr, idx, edge_id, seeds, num_neighbors, replace,
+                               threshold, alias, disjoint, labor);
+  GL_CHECK(rows.has_value() == sources.has_value(), "`rows` needs `sources`");
+  if (rows.has_value()) {
+    GL_CHECK(graph.how == Draw::kUniform || graph.how == Draw::kReplace,
+             "graphs on disk are drawn from uniformly");
+    GL_CHECK(!edge_id.has_value(), "`edge_id` stays on disk, too");
+    GL_CHECK(rows->dim() == 2 && rows->size(1) == 2 &&
+                 rows->scalar_type() == ScalarType::Long,
+             "`rows` must be int64 [targets, 2]");
+    check_contiguous(*rows, "rows");
+    check_vector(*sources, idx.scalar_type(), "sources");
+    graph.on_disk = true;
+    graph.rows = rows->const_data_ptr<int64_t>();
+    graph.num_rows = rows->size(0);
+    graph.num_sources = sources->size(0);
+    read_index(*sources, "sources", graph.short_source, graph.long_source);
+  }
   const uint64_t stream = static_cast<uint64_t>(key);
   return idx.scalar_type() == ScalarType::Int
-             ? sample_from(graph, graph.short_idx, ptr, seeds, num_neighbors, stream)
-             : sample_from(graph, graph.long_idx, ptr, seeds, num_neighbors, stream);
+             ? sample_from(graph, graph.short_idx, graph.short_source, ptr, seeds,
+                           num_neighbors, stream)
+             : sample_from(graph, graph.long_idx, graph.long_source, ptr, seeds,
+                           num_neighbors, stream);
 }
 
 }  // namespace

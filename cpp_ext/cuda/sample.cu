@@ -224,7 +224,10 @@ Outputs neighbor_sample(const Tensor& ptr, const Tensor& idx,
                         std::optional<Tensor> edge_id, const Tensor& seeds,
                         std::vector<int64_t> num_neighbors, bool replace,
                         std::optional<Tensor> threshold, std::optional<Tensor> alias,
-                        bool disjoint, bool labor, int64_t key) {
+                        bool disjoint, bool labor, int64_t key,
+                        std::optional<Tensor> rows, std::optional<Tensor> sources) {
+  GL_CHECK(!rows.has_value() && !sources.has_value(),
+           "graphs on disk are sampled on the CPU");
   const Graph graph = read_arguments(ptr, idx, edge_id, seeds, num_neighbors, replace,
                                      threshold, alias, disjoint, labor);
   const auto on_host = [&](int64_t size) {

@@ -23,7 +23,13 @@ struct Graph {
   const int64_t* long_id = nullptr;
   const int32_t* threshold = nullptr;
   const int32_t* alias = nullptr;
-  int64_t num_nodes = 0, num_edges = 0;
+  // Where `on_disk`, in place of ptr and idx: first edge and degree of each target in
+  // local order; sources of the edges of all hops that were read.
+  bool on_disk = false;
+  const int64_t* rows = nullptr;
+  const int32_t* short_source = nullptr;
+  const int64_t* long_source = nullptr;
+  int64_t num_nodes = 0, num_edges = 0, num_rows = 0, num_sources = 0;
   Draw how = Draw::kUniform;
   bool disjoint = false;
 

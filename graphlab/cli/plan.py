@@ -14,7 +14,9 @@ import typer
 from graphlab.cli import output
 
 if TYPE_CHECKING:
-    from graphlab.outofcore import Plan
+    from torch import Tensor
+
+    from graphlab.outofcore import Plan, Store
 
 _app = typer.Typer(
     no_args_is_help=True,
@@ -42,9 +44,24 @@ def make(
     out: Annotated[Path, typer.Option(help="Folder of the plan.")] = Path("plan"),
     fanout: Annotated[str, typer.Option(help="Neighbours a hop.")] = "15,10",
     nodes: Annotated[
-        str, typer.Option(help="Seeds: train, val, test, all, or a .npy file of ids.")
-    ] = "train",
-    batch_size: Annotated[int, typer.Option(help="Seeds a batch.")] = 1024,
+        str | None,
+        typer.Option(
+            help="Seeds: train, val, test, all, or a .npy file of ids; default train."
+        ),
+    ] = None,
+    edges: Annotated[
+        str | None,
+        typer.Option(
+            help="Batches of pairs instead: all for the graph's edges; train, val or test "
+            "for the positives of a link split; or a .npy file [2, pairs]."
+        ),
+    ] = None,
+    negatives: Annotated[
+        float, typer.Option(help="With --edges: negatives for each positive.")
+    ] = 0.0,
+    batch_size: Annotated[
+        int, typer.Option(help="Seeds, or positives, a batch.")
+    ] = 1024,
     epochs: Annotated[
         int, typer.Option(help="Epochs to sample; later ones replay.")
     ] = 1,
@@ -64,9 +81,20 @@ def make(
     resample_every: Annotated[
         int | None, typer.Option(help="Epochs after which samples are drawn afresh.")
     ] = None,
+    node_order: Annotated[
+        str,
+        typer.Option(help="discovery: as in memory; packed: as rows are copied."),
+    ] = "discovery",
     world_size: Annotated[
         int, typer.Option(help="Ranks that will share each epoch.")
     ] = 1,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            help="Make the plan together: this process, of --world-size that are given the "
+            "same command, each with its own number from 0."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a plan of other arguments.")
     ] = False,
@@ -77,10 +105,16 @@ def make(
     Killed, it goes on when the same command is given again. Example: [bold]graphlab plan make
     store/ --fanout 15,10 --memory 2GiB --out plan/[/bold]
     """
+    if edges is not None and nodes is not None:
+        raise typer.BadParameter("give --nodes or --edges, not both")
+    if edges is None and negatives:
+        raise typer.BadParameter("--negatives only counts with --edges")
     request = {
         "store": str(store.resolve()),
         "num_neighbors": _numbers(fanout),
-        "nodes": nodes if not nodes.endswith(".npy") else str(Path(nodes).resolve()),
+        "nodes": _named(nodes or "train") if edges is None else None,
+        "edges": None if edges is None else _named(edges),
+        "neg_sampling_ratio": negatives,
         "batch_size": batch_size,
         "epochs": epochs,
         "seed": seed,
@@ -89,10 +123,11 @@ def make(
         "mode": mode,
         "policy": policy,
         "resample_every": resample_every,
+        "node_order": node_order,
         "world_size": world_size,
     }
     output.resume_with(shlex.join(["graphlab", *sys.argv[1:]]))
-    made = _plan(request, out, overwrite=overwrite)
+    made = _plan(request, out, overwrite=overwrite, rank=rank)
     from graphlab import files
 
     files.publish_json(out / _REQUEST, request)
@@ -191,6 +226,11 @@ def clean(plan: Folder, as_json: AsJson = False) -> None:
         output.show(f"removed {plan}: {sizes.show(freed)} freed")
 
 
+def _named(chosen: str) -> str:
+    """The name of a split, or the whole path of a file."""
+    return str(Path(chosen).resolve()) if chosen.endswith(".npy") else chosen
+
+
 def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
@@ -215,25 +255,53 @@ def _open(folder: Path) -> Plan:
     return _plan(_request(folder), folder)
 
 
-def _plan(request: dict[str, Any], folder: Path, *, overwrite: bool = False) -> Plan:
+def _plan(
+    request: dict[str, Any],
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    rank: int | None = None,
+) -> Plan:
     """Make the plan of a request, or use the one that is there."""
     from graphlab import outofcore
 
     arguments = dict(request)
-    nodes = arguments.pop("nodes")
+    # Requests of earlier versions know no pairs.
+    nodes, edges = arguments.pop("nodes"), arguments.pop("edges", None)
     store = outofcore.Store.open(arguments.pop("store"))
-    if nodes == "all":
-        chosen: Any = None
+    if edges is not None:
+        arguments["edge_label_index"] = _pairs(store, edges)
     elif nodes.endswith(".npy"):
-        import numpy as np
-        import torch
-
-        chosen = torch.from_numpy(np.load(nodes))
-    else:
-        chosen = nodes
+        arguments["input_nodes"] = _array(nodes)
+    elif nodes != "all":
+        arguments["input_nodes"] = nodes
     return outofcore.plan(
-        store, input_nodes=chosen, path=folder, overwrite=overwrite, **arguments
+        store, path=folder, overwrite=overwrite, rank=rank, **arguments
     )
+
+
+def _pairs(store: Store, edges: str) -> Tensor:
+    """The pairs that --edges names."""
+    from graphlab.tasks.link_scoring import positives
+
+    if edges.endswith(".npy"):
+        return _array(edges)
+    dataset = store.dataset()
+    if edges == "all":
+        return dataset.graph.edge_index
+    if edges not in dataset.edge_splits:
+        known = ", ".join(["all", *dataset.edge_splits])
+        raise ValueError(
+            f"plan: `--edges` must be one of {known}, or a .npy file, got {edges!r}"
+        )
+    return positives(dataset, edges).contiguous()
+
+
+def _array(path: str) -> Tensor:
+    import numpy as np
+    import torch
+
+    return torch.from_numpy(np.load(path))
 
 
 def _facts(made: Plan) -> dict[str, Any]:

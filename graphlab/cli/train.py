@@ -22,7 +22,7 @@ _app = typer.Typer(
 # Without --runs: enough for a deviation, few enough to wait for. Leaderboards want 10.
 _RUNS = 3
 # Without --sampled-epochs, a plan on disk holds so many epochs, and replays them in turn.
-_SAMPLED_EPOCHS = 5
+SAMPLED_EPOCHS = 5
 
 
 def add_to(app: typer.Typer) -> None:
@@ -112,15 +112,9 @@ def node(
         chosen, folder = _of_run(run_dir), Path(run_dir or "")
     else:
         disk_only = {"memory": memory, "disk": disk, "sampled_epochs": sampled_epochs}
-        if not from_disk and any(v is not None for v in disk_only.values()):
-            names = ", ".join(
-                f"--{k.replace('_', '-')}"
-                for k, v in disk_only.items()
-                if v is not None
-            )
-            raise typer.BadParameter(f"{names} only counts with --from-disk")
+        require_from_disk(disk_only, from_disk)
         loader = {
-            "num_neighbors": _fanout(fanout),
+            "num_neighbors": fanout_of(fanout),
             "batch_size": batch_size,
             **disk_only,
         }
@@ -137,7 +131,16 @@ def node(
     finish(result, as_json)
 
 
-def _fanout(text: str | None) -> list[int] | None:
+def require_from_disk(disk_only: dict[str, Any], from_disk: bool) -> None:
+    """Refuse options that only count with --from-disk."""
+    given = [name for name, value in disk_only.items() if value is not None]
+    if given and not from_disk:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise typer.BadParameter(f"{names} only counts with --from-disk")
+
+
+def fanout_of(text: str | None) -> list[int] | None:
+    """The numbers of --fanout."""
     if text is None:
         return None
     try:
@@ -195,7 +198,7 @@ def _fill(
     fit = tree["fit"]
     given = {key: value for key, value in loader.items() if value is not None}
     if from_disk:
-        given.setdefault("sampled_epochs", _SAMPLED_EPOCHS)
+        given.setdefault("sampled_epochs", SAMPLED_EPOCHS)
         given["from_disk"] = True
     if given:
         tree["loader"] = (tree.get("loader") or {}) | given
@@ -291,7 +294,7 @@ def finish(result: Any, as_json: bool) -> None:
         output.show(tables.loaders([run]).upright())
     kept = sum(
         p.stat().st_size
-        for pattern in ("store/*", "plan-*/*")
+        for pattern in ("store/*", "store-*/*", "plan-*/*")
         for p in Path(result.run_dir).glob(pattern)
     )
     if kept:

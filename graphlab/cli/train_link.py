@@ -37,6 +37,28 @@ def link(
     metric: Annotated[
         str | None, typer.Option(help="hits@K, mrr, auc or ap; default hits@100.")
     ] = None,
+    fanout: Annotated[
+        str | None,
+        typer.Option(help="Sample neighbours, so many a hop, -1 for all: -1,10."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Positives a batch.")] = None,
+    from_disk: Annotated[
+        bool, typer.Option("--from-disk", help="Leave the features on disk.")
+    ] = False,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="With --from-disk: all memory for data, as 32MiB."),
+    ] = None,
+    disk: Annotated[
+        str | None,
+        typer.Option(help="With --from-disk: what the plan may take, as 20GiB."),
+    ] = None,
+    sampled_epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="With --from-disk: epochs to sample; later ones replay; default 5."
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,7 +83,8 @@ def link(
 
     Published settings are used where there are some; a data set without a link split is split
     70/10/20, anew for each seed. A run that was stopped goes on when the same command is given
-    again. Example: [bold]graphlab train link --data cora --model ncnc --runs 10[/bold]
+    again. With --fanout or --from-disk each batch is trained on the sampled graph around its
+    pairs. Example: [bold]graphlab train link --data cora --model ncnc --runs 10[/bold]
     """
     from graphlab import progress
     from graphlab.cli import train
@@ -70,11 +93,15 @@ def link(
     if resume:
         chosen, folder = _of_run(run_dir), Path(run_dir or "")
     else:
+        disk_only = {"memory": memory, "disk": disk, "sampled_epochs": sampled_epochs}
+        train.require_from_disk(disk_only, from_disk)
         tree = _tree(data, model, recipe, root)
-        _fill(tree, runs, epochs, metric)
+        _fill(tree, runs, epochs, metric, batch_size)
+        sampled = {"num_neighbors": train.fanout_of(fanout), **disk_only}
+        _sample(tree, sampled, from_disk)
         chosen = link_recipe.load(tree, settings or [])
         folder = run_dir or train.free_folder(
-            f"{Path(chosen.data.name).name}-{_short(chosen)}",
+            f"{Path(chosen.data.name).name}-{_short(chosen)}{_suffix(chosen)}",
             chosen.model_dump(mode="json"),
         )
     output.resume_with(
@@ -116,13 +143,40 @@ def _tree(
 
 
 def _fill(
-    tree: dict[str, Any], runs: int | None, epochs: int | None, metric: str | None
+    tree: dict[str, Any],
+    runs: int | None,
+    epochs: int | None,
+    metric: str | None,
+    batch_size: int | None,
 ) -> None:
     fit = tree["fit"]
-    for key, value in (("epochs", epochs), ("metric", metric), ("seeds", runs)):
-        if value is not None:
-            fit[key] = value
+    given = {
+        "epochs": epochs,
+        "metric": metric,
+        "seeds": runs,
+        "batch_size": batch_size,
+    }
+    fit.update({key: value for key, value in given.items() if value is not None})
     fit.setdefault("seeds", _RUNS)
+
+
+def _sample(tree: dict[str, Any], sampled: dict[str, Any], from_disk: bool) -> None:
+    """Put the options of sampled batches into the tree."""
+    from graphlab.cli import train
+
+    given = {key: value for key, value in sampled.items() if value is not None}
+    if from_disk:
+        given.setdefault("sampled_epochs", train.SAMPLED_EPOCHS)
+        given["from_disk"] = True
+    if given:
+        tree["loader"] = (tree.get("loader") or {}) | given
+    if from_disk and "epochs" in tree["fit"]:
+        held = tree["loader"]["sampled_epochs"]
+        tree["loader"]["sampled_epochs"] = min(held, tree["fit"]["epochs"])
+
+
+def _suffix(recipe: LinkRecipe) -> str:
+    return "-disk" if recipe.loader is not None and recipe.loader.from_disk else ""
 
 
 def _of_run(run_dir: Path | None) -> LinkRecipe:
@@ -156,8 +210,13 @@ def _short(recipe: LinkRecipe) -> str:
 
 def _announce(recipe: LinkRecipe, folder: Path) -> str:
     fit, count = recipe.fit, len(recipe.fit.seed_list)
+    how = "whole graph"
+    if recipe.loader is not None:
+        how = f"fanout {', '.join(map(str, recipe.loader.num_neighbors))}"
+        if recipe.loader.from_disk:
+            how += f", from disk inside {recipe.loader.memory}"
     return (
         f"{_short(recipe)} on {recipe.data.name}: {recipe.data.split.kind} split, "
         f"{fit.metric}; {count} seed{'s' if count > 1 else ''}, at most {fit.epochs} epochs, "
-        f"batches of {fit.batch_size:,}, lr {fit.lr:g}; into {folder}"
+        f"{how}, batches of {fit.batch_size:,}, lr {fit.lr:g}; into {folder}"
     )

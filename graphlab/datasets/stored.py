@@ -196,7 +196,8 @@ class StoredColumn:
                 yield found
         if verify:
             watch.finish(stop * self.row_bytes)
-            self.verified = self.verified or start == 0
+            whole = start == 0 and stop == self.shape[0]
+            self.verified = self.verified or whole
 
     def decode(self, raw: Tensor, rows: Tensor | slice | None = None) -> Tensor:
         """Turn stored bytes of rows into values.

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphlab import check, ops
+from graphlab.datasets.stored import StoredColumn
 from graphlab.graph import Graph
 from graphlab.models.dense import normalised
 from graphlab.models.link_graph import LinkGraph, link_graph
@@ -23,6 +24,8 @@ Conv = Literal[
     "puregcn", "puresum", "puremean", "puremax", "gcn", "sum", "mean", "max", "none"
 ]
 CONVS = get_args(Conv)
+# Rows of features on disk that are held at a time.
+_PIECE_ROWS = 4096
 
 
 class LinkEncoder(nn.Module):
@@ -138,7 +141,8 @@ class LinkEncoder(nn.Module):
         """Encode all nodes.
 
         Args:
-            x: [N, in_channels], dense or sparse; with an embedding [N] ids, or None.
+            x: [N, in_channels], dense or sparse, or in evaluation a column on disk where
+                :attr:`reads_by_pieces`; with an embedding [N] ids, or None.
             graph: Undirected.
             exclude: [2, M]: pairs that count as not joined.
 
@@ -169,6 +173,8 @@ class LinkEncoder(nn.Module):
                 ids = x.argmax(1) if x.dim() == 2 and x.shape[1] > 1 else x.flatten()
                 ids = ids.long()
             return ops.dropout(self.embedding(ids), self.dropout, self.training)
+        if isinstance(x, StoredColumn) and self.reads_by_pieces and not self.training:
+            return self._by_pieces(x, graph)
         x = self._check(x, graph)
         if isinstance(x, SparseRows):
             x = x.with_values(ops.dropout(x.value, self.feature_dropout, self.training))
@@ -178,17 +184,36 @@ class LinkEncoder(nn.Module):
             return x
         return ops.dropout(linear(x, self.lin), self.dropout, self.training)
 
+    @property
+    def reads_by_pieces(self) -> bool:
+        """Whether features on disk will do in evaluation: a linear map comes first."""
+        return self.lin is not None
+
+    def _by_pieces(self, x: StoredColumn, graph: Graph | LinkGraph) -> Tensor:
+        """The linear map of features on disk, of which a piece at a time is held."""
+        self._require_shape(x, graph)
+        assert self.lin is not None
+        like = self.lin.weight
+        h = like.new_empty(graph.num_nodes, self.hidden_channels)
+        for ids in torch.arange(graph.num_nodes).split(_PIECE_ROWS):
+            rows = x.gather(ids).to(like.device, like.dtype)
+            h[int(ids[0]) : int(ids[-1]) + 1] = F.linear(rows, like, self.lin.bias)
+        return h
+
     def _check(self, x: Any, graph: Graph | LinkGraph) -> Features:
         name = "LinkEncoder"
         if x is None:
             remedy = "pass num_embeddings for a graph without features"
             check.fail(TypeError, name, "x", "be given", None, remedy)
         x = features(x)
+        self._require_shape(x, graph)
+        return x
+
+    def _require_shape(self, x: Any, graph: Graph | LinkGraph) -> None:
         shape = (graph.num_nodes, self.in_channels)
         if tuple(x.shape) != shape:
             need = f"have shape [nodes, in_channels] = {list(shape)}"
-            check.fail(ValueError, name, "x", need, list(x.shape))
-        return x
+            check.fail(ValueError, "LinkEncoder", "x", need, list(x.shape))
 
     def _layer(
         self, layer: int, h: Any, rows: LinkGraph, kept: Tensor | None

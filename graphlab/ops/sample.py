@@ -24,6 +24,8 @@ def _fake(
     disjoint: bool,
     labor: bool,
     key: int,
+    rows: Tensor | None = None,
+    sources: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     context = torch.library.get_ctx()
     edges, nodes = context.new_dynamic_size(), context.new_dynamic_size()
@@ -43,8 +45,9 @@ def _fake(
 declare(
     "neighbor_sample(Tensor ptr, Tensor idx, Tensor? edge_id, Tensor seeds, "
     "int[] num_neighbors, bool replace, Tensor? threshold, Tensor? alias, bool disjoint, "
-    "bool labor, int key) -> (Tensor row, Tensor col, Tensor n_id, Tensor e_id, "
-    "Tensor batch, Tensor num_nodes, Tensor num_edges)",
+    "bool labor, int key, Tensor? rows=None, Tensor? sources=None) -> "
+    "(Tensor row, Tensor col, Tensor n_id, Tensor e_id, Tensor batch, Tensor num_nodes, "
+    "Tensor num_edges)",
     twin="graphlab.ops.twins.sample:neighbor_sample",
     fake=_fake,
 )
@@ -85,6 +88,7 @@ def neighbor_sample(
     disjoint: bool = False,
     labor: bool = False,
     key: int = 0,
+    read: tuple[Tensor, Tensor] | None = None,
 ) -> NeighborSample:
     """Sample in-neighbours of ``seeds`` over several hops and relabel them.
 
@@ -116,6 +120,12 @@ def neighbor_sample(
             none; ``batch`` tells the tree.
         labor: Layer-neighbour sampling; neither with ``replace`` nor with ``alias``.
         key: Key of the random stream, of :func:`graphlab.ops.rng.key`.
+        read: ``(rows, sources)`` that were read from a graph on disk, in place of ``ptr`` and
+            ``idx``, of which then only lengths and dtype count. ``rows`` [targets, 2], int64:
+            first edge and degree of each target in local order; ``sources``, like ``idx``:
+            source of each edge in the order drawn. Where these end before the last hop, its
+            edges are drawn with ``row`` -1 and ``e_id`` the positions to read next, so that
+            a batch can be sampled hop by hop. CPU, uniform draws, no ``edge_id``.
 
     Returns:
         A :class:`NeighborSample`. An edge is listed once for each time it is drawn.
@@ -167,6 +177,16 @@ def neighbor_sample(
     if labor and (replace or alias is not None):
         got = "replace=True" if replace else "alias tables"
         check.fail(ValueError, name, "labor", "stand alone", got, "drop one of them")
+    rows = sources = None
+    if read is not None:
+        rows, sources = read
+        check.tensor(name, "read[0]", rows, dtypes=(torch.int64,), ndim=2)
+        check.tensor(name, "read[1]", sources, dtypes=(idx.dtype,), ndim=1)
+        others = {"alias": alias, "edge_id": edge_id, "labor": labor or None}
+        for argument, value in others.items():
+            if value is not None:
+                got = type(value).__name__
+                check.fail(ValueError, name, argument, "be left out with read", got)
     check.ids_in_range(name, "seeds", seeds, ptr.shape[0] - 1)
     row, col, n_id, e_id, batch, num_nodes, num_edges = (
         torch.ops.graphlab.neighbor_sample(
@@ -181,6 +201,8 @@ def neighbor_sample(
             disjoint,
             labor,
             key,
+            rows,
+            sources,
         )
     )
     nodes: list[int] = num_nodes.tolist()

@@ -11,7 +11,7 @@ import numpy as np
 from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore import layout, predict, schedule, trace
+from graphlab.outofcore import layout, node_order, predict, schedule, together, trace
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration, calibrate
@@ -48,6 +48,7 @@ from graphlab.outofcore.sizing import (
     share_out,
     shared_sizes,
 )
+from graphlab.outofcore.together import Board
 from graphlab.outofcore.uses import Order, room_for_slots, spill_uses
 from graphlab.progress import duration, say
 
@@ -70,11 +71,12 @@ def within_process(memory: int | str, process_memory: int | str) -> int:
     return min(sizes.parse(memory), left)
 
 
-def build(job: Job) -> dict[str, Any]:
-    """Make the plan and return its manifest."""
+def build(job: Job, board: Board | None = None) -> dict[str, Any]:
+    """Make the plan and return its manifest; ``board``: other ranks do their share."""
     job.path.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(job.limit, "plan")
     calibration = _calibrate(job, ledger)
+    job.gap = calibration.gap
     if job.mode in ("auto", "memory"):
         try:
             sizing, largest = size_direct(job, everything=True)
@@ -95,9 +97,9 @@ def build(job: Job) -> dict[str, Any]:
     if job.mode == "direct":
         return build_direct(job, ledger, calibration)
     if job.mode == "hybrid":
-        return _build_replay(job, ledger, calibration, hybrid=True)
+        return _build_replay(job, ledger, calibration, board, hybrid=True)
     try:
-        return _build_replay(job, ledger, calibration)
+        return _build_replay(job, ledger, calibration, board)
     except _OtherMode as error:
         chosen, why = error.mode, str(error)
     except (DiskError, trace.SamplesTooLargeError) as error:
@@ -107,7 +109,8 @@ def build(job: Job) -> dict[str, Any]:
         chosen, why = "direct" if small else "rolling", str(error)
     say(f"{why}; using mode {chosen}")
     if chosen == "hybrid":
-        return _build_replay(job, Ledger(job.limit, "plan"), calibration, hybrid=True)
+        again = Ledger(job.limit, "plan")
+        return _build_replay(job, again, calibration, board, hybrid=True)
     _clear(job.path)
     if chosen == "rolling":
         try:
@@ -188,11 +191,15 @@ def _size(path: Path) -> int:
 
 
 def _build_replay(
-    job: Job, ledger: Ledger, calibration: Calibration, *, hybrid: bool = False
+    job: Job,
+    ledger: Ledger,
+    calibration: Calibration,
+    board: Board | None,
+    *,
+    hybrid: bool = False,
 ) -> dict[str, Any]:
     """Sample, compile, pack; ``hybrid`` leaves the most missed rows in a shared file."""
     identity = job.identity(job.arguments)
-    sampling = job.identity(job.sampling)
     num_nodes = job.dataset.num_nodes
     placement = jobs.place(job)
     columns = placement.rows(job)
@@ -200,14 +207,18 @@ def _build_replay(
         ledger.hold("topology", counted_topology(job)),
         ledger.hold("input nodes", 32 * len(job.request.input_nodes)),
     ):
-        samples = trace.sample_epochs(
-            job.path,
-            job.sampler,
-            job.request,
-            ledger,
-            disk=job.disk,
-            identity=sampling,
-        )
+        if board is not None:
+            samples = together.sample(job, board, ledger)
+        else:
+            samples = trace.sample_epochs(
+                job.path,
+                job.sampler,
+                job.request,
+                ledger,
+                disk=job.disk,
+                identity=job.identity(job.sampling),
+                graph=job.graph_files,
+            )
     ledger.take("index tables", samples.nbytes * (2 + 2 * len(columns)))
     sample_seconds = jobs.sample_seconds(job)
     start = time.perf_counter()
@@ -238,8 +249,9 @@ def _build_replay(
     compiled = (job.path, samples, residents, job.policy, uses, num_nodes, ledger)
     programmes = schedule.compile_programmes(*compiled)
     shared = None
+    reordered = _reordered_bytes(job, samples)
     if hybrid or job.mode == "auto":
-        split = _split(job, columns, hot, programmes, samples, ledger)
+        split = _split(job, columns, hot, programmes, samples, reordered, ledger)
     if hybrid:
         if split is None:
             raise DiskError(_too_small(job, columns))
@@ -265,17 +277,24 @@ def _build_replay(
             sample_seconds=sample_seconds,
             schedule_seconds=seconds,
         )
-        fits = disk_need(job, packs) is None
+        fits = disk_need(job, packs, reordered) is None
         _choose(job, asked, columns, fits, split, calibration)
+    records = samples
+    if reordered:
+        records = node_order.reorder(job.path, samples, programmes, ledger)
     require_disk(job, packs)
     ledger.take("packing tables", sum(p.nbytes for p in packs))
-    for packed in packs:
+    if board is not None:
+        work = together.work_of(programmes, hot, shared)
+        together.pack(job, board, ledger, packs, work)
+    for packed in packs if board is None else []:
         chunk = min(CHUNK_BYTES, max(2**16, ledger.free // 4))
         with ledger.hold("pieces of the scan", 2 * chunk):
             packed.run(chunk, identity)
-    layout.write_index(job.path / f"{trace.SAMPLES}.idx", samples)
+    stem = node_order.ORDERED if reordered else trace.SAMPLES
+    layout.write_index(job.path / f"{stem}.idx", records)
     layout.write_index(job.path / f"{schedule.PROGRAMME}.idx", programmes.table)
-    stems = [trace.SAMPLES, schedule.PROGRAMME, *(pack_name(r.name) for r in columns)]
+    stems = [stem, schedule.PROGRAMME, *(pack_name(r.name) for r in columns)]
     files: dict[str, Any] = {}
     for stem in stems:
         files |= entries(job.path, stem)
@@ -308,8 +327,17 @@ def _build_replay(
     )
     mode = "hybrid" if hybrid else "replay"
     body = publish(job, mode, sizing, totals, calibration, columns, files)
+    if reordered:
+        (job.path / f"{trace.SAMPLES}.bin").unlink()
     forget(job.path)
     return body
+
+
+def _reordered_bytes(job: Job, samples: layout.Index) -> int:
+    """Bytes of the records in another order than the samples'; 0 where it is theirs."""
+    if job.node_order == "discovery":
+        return 0
+    return int(samples["length"].sum()) + ALIGN * len(samples)
 
 
 def _split(
@@ -318,6 +346,7 @@ def _split(
     hot: np.ndarray[Any, np.dtype[np.int64]],
     programmes: schedule.Programmes,
     samples: layout.Index,
+    to_come: int,
     ledger: Ledger,
 ) -> Split | None:
     """Which missing rows to share, so that the plan fits the disk; None: not possible."""
@@ -330,10 +359,11 @@ def _split(
             p.stat().st_size
             for p in job.path.iterdir()
             if not p.name.startswith(("pack-", "hot-", "shared-", "journal-uses"))
+            and p.suffix != ".npy"
         )
         # Programmes name a place for each shared row; regions begin at whole blocks.
         more = 4 * programmes.misses + 2 * ALIGN * len(samples) * (1 + len(columns))
-        left = job.disk - written - more - len(hot) * size - 4 * ALIGN
+        left = job.disk - written - to_come - more - len(hot) * size - 4 * ALIGN
         room = max(left, 0) // max(size, 1)
     return split_shared(
         job.path / schedule.MISSES,

@@ -79,8 +79,10 @@ class DenseRows:
         """What stands before the packed rows ``ids``: nothing."""
         return np.zeros(0, dtype=np.uint8)
 
-    def scan(self, chunk_bytes: int, start: int = 0) -> Iterator[tuple[int, Bytes]]:
-        """Packed rows from ``start`` on, in pieces: first row, uint8 [rows, row_bytes].
+    def scan(
+        self, chunk_bytes: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, Bytes]]:
+        """Packed rows ``[start, stop)`` in pieces: first row, uint8 [rows, row_bytes].
 
         Reads the file once, front to back, and checks its checksums the first time; a piece
         is valid until the next. Holds ``2 * chunk_bytes`` at most.
@@ -88,7 +90,7 @@ class DenseRows:
         rows = max(1, chunk_bytes // max(1, self.row_bytes))
         step = rows * max(1, self.column.row_bytes)
         verify = not self.column.verified  # windows scan the same file again and again
-        for first, raw in self.column.scan(step, start=start, verify=verify):
+        for first, raw in self.column.scan(step, start=start, stop=stop, verify=verify):
             piece = raw.numpy()
             if self.column.scale is not None:
                 scale = self.column.scale[first : first + len(piece)].numpy()
@@ -161,9 +163,11 @@ class SparseRows:
         ptr = self.column.ptr
         return (ptr[ids + 1] - ptr[ids]).astype("<u4").view(np.uint8)
 
-    def scan(self, chunk_bytes: int, start: int = 0) -> Iterator[tuple[int, Bytes]]:
+    def scan(
+        self, chunk_bytes: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, Bytes]]:
         """First rows of pieces of about ``chunk_bytes``; :meth:`take` reads the map."""
-        ptr, rows = self.column.ptr, self.num_rows
+        ptr, rows = self.column.ptr, self.num_rows if stop is None else stop
         first = start
         while first < rows:
             entries = max(1, chunk_bytes // (4 + self._item))

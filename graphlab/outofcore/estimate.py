@@ -117,5 +117,4 @@ def _largest(job: Job) -> Largest:
 
 def counted_topology(job: Job) -> int:
     """Bytes of the mapped graph that are counted: all, or none where it is too large."""
-    size = job.topology_bytes
-    return size if size <= job.limit // 2 else 0
+    return job.counted_topology

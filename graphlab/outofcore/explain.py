@@ -69,7 +69,7 @@ class Explanation:
             without model, optimiser and activations.
         page_cache_bytes: Memory-mapped files that sampling touches and that are not
             counted: the system keeps their pages as long as it likes.
-        batches_per_epoch, prefetch: Shape of the loader.
+        batches_per_epoch, prefetch, node_order: Shape of the loader.
     """
 
     chosen: str
@@ -81,6 +81,7 @@ class Explanation:
     page_cache_bytes: int
     batches_per_epoch: int
     prefetch: int
+    node_order: str = "discovery"
 
     def __str__(self) -> str:
         head = ("mode", "memory", "disk", "read/epoch", "epoch", "preparing", "")
@@ -126,8 +127,9 @@ class Explanation:
                 f"page cache: up to {sizes.show(self.page_cache_bytes)} of the memory-mapped "
                 "graph, not counted: the system takes it back under pressure"
             )
+        order = ", nodes in order of copying" if self.node_order == "packed" else ""
         lines.append(
-            f"{self.batches_per_epoch:,} batches an epoch, {self.prefetch} made ahead"
+            f"{self.batches_per_epoch:,} batches an epoch, {self.prefetch} made ahead{order}"
         )
         return "\n".join(lines)
 
@@ -148,6 +150,7 @@ def explain(plan: Plan) -> Explanation:
         page_cache_bytes=0 if counted else job.topology_bytes,
         batches_per_epoch=plan.batches_per_epoch,
         prefetch=sizing.prefetch,
+        node_order=plan.node_order,
     )
 
 

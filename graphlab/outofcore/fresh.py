@@ -12,7 +12,7 @@ from graphlab import sizes
 from graphlab.errors import BudgetError
 from graphlab.ops.schedule import Slots
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore import layout, schedule, trace
+from graphlab.outofcore import layout, node_order, schedule, trace
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.columns import Rows
@@ -35,6 +35,7 @@ from graphlab.outofcore.publish import (
     totals_of,
 )
 from graphlab.outofcore.sizing import Largest, Sizing, share_out, spare_sizes
+from graphlab.outofcore.topology import READING_SHARE
 from graphlab.outofcore.trace import scratch_bytes
 from graphlab.outofcore.uses import Order, Uses, room_for_slots, spill_uses
 
@@ -80,20 +81,19 @@ def _expected(
     job: Job, columns: list[Rows], hot: np.ndarray[Any, np.dtype[np.int64]]
 ) -> dict[str, Any]:
     """Accesses and misses of an epoch in mode ``direct``, by a few of its batches."""
-    batches = job.request.batches(0)
+    batches, seen = len(job.request.batches(0)), 0
     accesses = misses = 0
-    chosen = np.unique(np.linspace(0, len(batches) - 1, 4).astype(int))
-    for number in chosen:
-        sample = job.request.sample(job.sampler, 0, int(number), batches[number])
+    for sample in jobs.some_samples(job, 4):
+        seen += 1
         n_id = sample.n_id.numpy()
         accesses += len(n_id)
         misses += len(n_id)
         if len(hot):
             place = np.searchsorted(hot, n_id)
             misses -= int((hot[np.minimum(place, len(hot) - 1)] == n_id).sum())
-    misses = misses * len(batches) // len(chosen)
+    misses = misses * batches // seen
     return {
-        "accesses": accesses * len(batches) // len(chosen),
+        "accesses": accesses * batches // seen,
         "misses": misses,
         "pack_bytes": misses * sum(rows.row_bytes for rows in columns),
         "sample_seconds": jobs.sample_seconds(job),
@@ -149,6 +149,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
             ledger,
             disk=disk,
             identity=job.identity({**job.sampling, "traced": len(numbers)}),
+            graph=job.graph_files,
         )
     ledger.take("index tables", 4 * samples.nbytes)
     every = job.resample_every or 1
@@ -193,7 +194,10 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     sample = int(samples["length"].mean())
     programme = 8 * int(samples["rows"].mean()) + 64
     room = disk - sum(p.hot_bytes for p in packs)
-    whole = (sample + programme + pack + 4 * misses // len(samples)) * per_epoch
+    copies = 2 if job.node_order == "packed" else 1
+    whole = (
+        copies * sample + programme + pack + 4 * misses // len(samples)
+    ) * per_epoch
     ahead = length < per_epoch or 2.1 * whole < room
     if job.mode == "replay" and whole > room:
         need = whole + disk - room
@@ -263,12 +267,17 @@ def _size_rolling(
     left = max(job.limit - placement.resident_bytes - 2 * block, 0)
     slots = min(num_nodes, left // max(row_bytes, 1))
     slots = slots if room_for_slots(columns) else 0
-    # Sampling, then next uses and slots, then packing: the largest of the three.
+    files = job.graph_files
+    reading = 0 if files is None else READING_SHARE * files.least_bytes
+    packed = job.node_order == "packed"
+    # Sampling, then next uses and slots, then packing: the largest of these.
     steps = (
         scratch_bytes(num_nodes, 1)
         + 2 * SAMPLE_NODE_BYTES * nodes
-        + 2 * SAMPLE_EDGE_BYTES * edges,
+        + 2 * SAMPLE_EDGE_BYTES * edges
+        + reading,
         Slots.bytes(num_nodes, slots, batches) + SCHEDULE_BYTES * nodes + record,
+        2 * record + node_order.scratch_bytes(nodes, edges) if packed else 0,
         max(2 * 2**17, min(2 * CHUNK_BYTES, job.limit // 8)) + 64 * batches,
     )
     making = 32 * len(job.request.input_nodes) + max(steps) + 64 * batches
@@ -329,7 +338,9 @@ def _window_length(
     still = min(sizing.hot // max(rows_bytes, 1), len(counts))
     misses = (demand.accesses - int(counts[:still].sum())) / len(samples)
     rows = float(samples["rows"].mean())
-    each = float(samples["length"].mean()) + 8 * rows + misses * (rows_bytes + 4) + 8192
+    record = float(samples["length"].mean())
+    record *= 2 if job.node_order == "packed" else 1
+    each = record + 8 * rows + misses * (rows_bytes + 4) + 8192
     room = max(disk - min(sizing.hot, still * rows_bytes), 1)
     return max(1, min(per_epoch, int(0.5 * room / each)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from torch import Tensor
 from graphlab import check, sizes
 from graphlab.datasets import Dataset
 from graphlab.datasets.column import SparseColumn
-from graphlab.datasets.stored import StoredColumn
+from graphlab.datasets.stored import GAP_BYTES, StoredColumn
 from graphlab.errors import BudgetError
+from graphlab.ops import NeighborSample
 from graphlab.outofcore import trace
 from graphlab.outofcore.batch import Fields
+from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows, load, loaded_bytes, rows_of
+from graphlab.outofcore.node_order import require_order
 from graphlab.outofcore.policy import Policy, as_policy
 from graphlab.outofcore.store import Store
+from graphlab.outofcore.topology import GraphFiles, readable
 from graphlab.sample.batch import MASKS, node_columns
 from graphlab.sample.link_seeds import LinkSeeds
 from graphlab.sample.sampler import NeighborSampler
@@ -48,8 +53,11 @@ class Job:
         policy: What stays in memory.
         batch_size: As asked for; ``request.batch_size`` may be lowered to fit.
         world_size: Ranks for which the schedule is compiled.
+        rank: This process, where the ranks make the plan together; else None.
         resample_every: Epochs that share samples, which are then drawn afresh; None: for
             ever in mode ``replay``, one in mode ``rolling``.
+        node_order: Order of a batch's nodes inside a hop.
+        gap: Bytes to read through rather than to skip.
     """
 
     store: Store
@@ -65,7 +73,10 @@ class Job:
     path: Path
     batch_size: int
     world_size: int = 1
+    rank: int | None = None
     resample_every: int | None = None
+    node_order: str = "discovery"
+    gap: int = GAP_BYTES
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -81,6 +92,7 @@ class Job:
             "prefetch": self.prefetch,
             "world_size": self.world_size,
             "resample_every": self.resample_every,
+            "node_order": self.node_order,
         }
 
     @property
@@ -107,6 +119,19 @@ class Job:
     def topology_bytes(self) -> int:
         """Bytes of the graph's arrays that sampling touches."""
         return sum(t.nbytes for t in self.dataset.graph.csc() if t is not None)
+
+    @property
+    def counted_topology(self) -> int:
+        """Bytes of the mapped graph that are counted: all, or none where it is too large."""
+        size = self.topology_bytes
+        return size if size <= self.limit // 2 else 0
+
+    @property
+    def graph_files(self) -> GraphFiles | None:
+        """The graph's files, where it is too large to be held and can be read in order."""
+        if self.counted_topology or not readable(self.sampler):
+            return None
+        return GraphFiles.of(self.store, self.limit, self.gap)
 
 
 def source(job: Job, name: str) -> StoredColumn | SparseColumn | Tensor:
@@ -230,7 +255,9 @@ def make_job(
     prefetch: int,
     path: str | Path,
     world_size: int,
+    rank: int | None,
     resample_every: int | None,
+    node_order: str,
     edge_label_index: Any,
     edge_label: Any,
     neg_sampling_ratio: float,
@@ -303,8 +330,21 @@ def make_job(
         path=Path(path),
         batch_size=batch_size,
         world_size=check.positive("plan", "world_size", world_size),
+        rank=_rank(rank, world_size),
         resample_every=_resample(resample_every, mode, epochs),
+        node_order=require_order(node_order, mode),
     )
+
+
+def _rank(rank: int | None, world_size: int) -> int | None:
+    if rank is None:
+        return None
+    check.positive("plan", "rank", rank, least=0)
+    if rank >= world_size:
+        check.fail(
+            ValueError, "plan", "rank", f"be below world_size = {world_size}", rank
+        )
+    return rank
 
 
 def _resample(every: int | None, mode: str, epochs: int) -> int | None:
@@ -324,18 +364,46 @@ def sample_seconds(job: Job, count: int = 4) -> float:
     """Seconds in which one thread samples an epoch, by a few of its batches."""
     batches = job.request.batches(0)
     taken = []
-    for number in np.unique(np.linspace(0, len(batches) - 1, count).astype(int)):
+    if job.graph_files is not None:  # together, as they will be
+        start, done = time.perf_counter(), 0
+        for _ in some_samples(job, 4 * count):
+            done += 1
+        return (time.perf_counter() - start) / done * len(batches)
+    for number in _spread(len(batches), count):
         start = time.perf_counter()
-        job.request.sample(job.sampler, 0, int(number), batches[number])
+        job.request.sample(job.sampler, 0, number, batches[number])
         taken.append(time.perf_counter() - start)
     return float(np.median(taken)) * len(batches)
 
 
+def _spread(total: int, count: int) -> list[int]:
+    """Numbers of at most ``count`` of ``total`` batches, spread evenly."""
+    chosen: list[int] = np.unique(np.linspace(0, total - 1, count).astype(int)).tolist()
+    return chosen
+
+
+def some_samples(job: Job, count: int) -> Iterator[NeighborSample]:
+    """A few batches of epoch 0, spread over it."""
+    chosen = _spread(len(job.request.batches(0)), count)
+    request = job.request._replace(only=(0, chosen))
+    samples = trace.Samples(
+        job.sampler,
+        request,
+        range(len(chosen)),
+        Ledger(job.limit, "plan"),
+        job.graph_files,
+        threads=1,
+    )
+    try:
+        for _, sample, _ in samples:
+            yield sample
+    finally:
+        samples.close()
+
+
 def probe(job: Job, count: int = 4) -> tuple[int, int]:
     """Nodes and edges of the largest of a few batches of epoch 0."""
-    batches = job.request.batches(0)
     nodes = edges = 0
-    for number in np.unique(np.linspace(0, len(batches) - 1, count).astype(int)):
-        sample = job.request.sample(job.sampler, 0, int(number), batches[number])
+    for sample in some_samples(job, count):
         nodes, edges = max(nodes, len(sample.n_id)), max(edges, len(sample.row))
     return nodes, edges

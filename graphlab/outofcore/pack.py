@@ -8,15 +8,19 @@ the programme's affair.
 from __future__ import annotations
 
 import io
+import math
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from graphlab import files
+from graphlab.datasets.chunked import CHUNK
 from graphlab.outofcore import layout
 from graphlab.outofcore.budget import Ledger
+from graphlab.outofcore.checksum import joined
 from graphlab.outofcore.columns import DenseRows, Rows
 from graphlab.outofcore.layout import INDEX
 from graphlab.outofcore.reader import ALIGN, Bytes, align_up
@@ -28,6 +32,8 @@ from graphlab.progress import track
 # A piece of the scan: long enough for extents of some 100 KiB, short enough to hold.
 CHUNK_BYTES = 64 * 2**20
 STAGE_BYTES = 2**20
+
+Sums = npt.NDArray[np.int64]
 
 
 def pack_name(column: str) -> str:
@@ -43,6 +49,24 @@ def shared_name(column: str) -> str:
 def hot_name(column: str) -> str:
     """Name of the file of a column's resident rows."""
     return f"hot-{column}.bin"
+
+
+class Share(NamedTuple):
+    """A process's part of packing: a range of rows, so that together they scan once."""
+
+    rank: int
+    world_size: int
+
+    def rows(self, rows: Rows) -> range:
+        """Rows of a column; ends lie where checksums of its file do, if there are enough."""
+        count, size = rows.num_rows, max(rows.row_bytes, 1)
+        units = [align // math.gcd(align, size) for align in (CHUNK, ALIGN)]
+        unit = next((u for u in units if u * self.world_size <= count), 1)
+        ends = [
+            count * rank // self.world_size // unit * unit
+            for rank in (self.rank, self.rank + 1)
+        ]
+        return range(ends[0], count if self.rank + 1 == self.world_size else ends[1])
 
 
 class _Target:
@@ -87,6 +111,8 @@ class Packed:
         index: Entries of the pack; checksums are right when :meth:`run` is done.
         hot_bytes: Length of the file of resident rows.
         pack_bytes: Length of the pack.
+        sums: Checksum and bytes of what :meth:`run` wrote, by region: batches, hot rows,
+            shared rows.
     """
 
     def __init__(
@@ -116,14 +142,27 @@ class Packed:
         count = 0 if shared is None else len(shared)
         self.shared_bytes = count * rows.row_bytes
         self.hot_crc = self.shared_crc = 0
+        self.sums: Sums = np.zeros((2, 0), dtype=np.int64)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tables that packing holds."""
         return self.index.nbytes + 8 * 4 * len(self.index) + self.first.nbytes
 
-    def run(self, chunk_bytes: int, identity: str, stop: Stop | None = None) -> None:
+    def run(
+        self,
+        chunk_bytes: int,
+        identity: str,
+        stop: Stop | None = None,
+        share: Share | None = None,
+    ) -> None:
         """Pack, or continue where a killed run stopped.
+
+        Args:
+            chunk_bytes: Bytes of a piece of the scan.
+            identity: Names the work in journals.
+            stop: Ends work in the background, which leaves no journal.
+            share: Pack a part; :meth:`finish` then puts all parts together.
 
         Raises:
             OutOfDiskError: the disk cannot hold the pack; raised before anything is read.
@@ -135,14 +174,18 @@ class Packed:
         )
         hot = _Target(self.folder / hot_name(name), align_up(self.hot_bytes), 1)
         shared = self._shared_target()
-        journal = self.folder / f"journal-{name}.npy"
+        mine = range(self.rows.num_rows) if share is None else share.rows(self.rows)
+        suffix = "" if share is None else f"-{share.rank}"
+        journal = self.folder / f"journal-{name}{suffix}.npy"
         try:
-            start = self._resume(journal, identity, pack, hot, shared)
+            begin = self._begin(pack, hot, shared, mine.start)
+            start = self._resume(journal, identity, pack, hot, shared, mine.start)
             quiet = stop is not None
+            done = start - mine.start
             with track(
-                f"pack {name}", self.rows.num_rows, "rows", done=start, quiet=quiet
+                f"pack {name}", len(mine), "rows", done=done, quiet=quiet
             ) as bar:
-                for first, piece in self.rows.scan(chunk_bytes, start):
+                for first, piece in self.rows.scan(chunk_bytes, start, mine.stop):
                     if stop is not None:
                         stop.check()
                     self._add(pack, hot, shared, first, piece)
@@ -160,12 +203,23 @@ class Packed:
             hot.close()
             if shared is not None:
                 shared.close()
-        if shared is not None:
-            self.shared_crc = int(shared.state[2, 0])
-        self.index["crc"] = pack.state[2].astype(np.uint32)
-        self.hot_crc = int(hot.state[2, 0])
-        path = self.folder / f"{pack_name(name)}.idx"
-        layout.write_index(path, self.index, durable=stop is None)
+        targets = [t for t in (pack, hot, shared) if t is not None]
+        state = np.concatenate([t.state for t in targets], axis=1)
+        self.sums = np.stack([state[2], state[1] - begin])
+        if share is None:
+            self.finish([self.sums], durable=stop is None)
+
+    def finish(self, parts: list[Sums], *, durable: bool = True) -> None:
+        """Write the index, with the checksums of what all parts have written, in order."""
+        crc = parts[0][0].astype(np.uint32)
+        for part in parts[1:]:
+            crc = joined(crc, part[0].astype(np.uint32), part[1])
+        count = len(self.index)
+        self.index["crc"] = crc[:count]
+        self.hot_crc = int(crc[count])
+        self.shared_crc = 0 if self.shared is None else int(crc[count + 1])
+        path = self.folder / f"{pack_name(self.rows.name)}.idx"
+        layout.write_index(path, self.index, durable=durable)
 
     def run_once(self, ledger: Ledger, identity: str, stop: Stop) -> None:
         """Pack what is made while it is used: a crash ends it, so nothing is flushed.
@@ -274,20 +328,41 @@ class Packed:
         pack: _Target,
         hot: _Target,
         shared: _Target | None,
+        first: int,
     ) -> int:
         targets = [t for t in (pack, hot, shared) if t is not None]
         found = _load(journal, identity, targets)
         if found is not None:
             return found
-        for target in targets:
-            target.state[:] = 0
-        if self.rows.kind == "sparse":
+        if self.rows.kind == "sparse" and first == 0:
             for batch in range(len(self.index)):
                 ids = self._ids(batch, 0, int(self.index["rows"][batch]))
                 prefix = self.rows.prefix(ids.astype(np.int64))
                 pack.append(batch, int(self.index["offset"][batch]), prefix, 0)
             hot.append(0, 0, self.rows.prefix(self.hot), 0)
-        return 0
+        return first
+
+    def _begin(
+        self, pack: _Target, hot: _Target, shared: _Target | None, first: int
+    ) -> npt.NDArray[np.int64]:
+        """Set the states to where rows from ``first`` on go; return the bytes before."""
+        wanted = [
+            self._ids(batch, 0, int(self.index["rows"][batch]))
+            for batch in range(len(self.index))
+        ]
+        regions = [(pack, wanted), (hot, [self.hot])]
+        if shared is not None and self.shared is not None:
+            regions.append((shared, [self.shared]))
+        for target, lists in regions:
+            target.state[:] = 0
+            for region, ids in enumerate(lists if first else []):
+                count = int(np.searchsorted(ids, first))
+                before = ids[:count].astype(np.int64)
+                size = int(self.rows.lengths(before).sum()) + len(
+                    self.rows.prefix(ids.astype(np.int64))
+                )
+                target.state[:2, region] = count, size
+        return np.concatenate([target.state[1].copy() for target, _ in regions])
 
 
 def _map_ids(path: Path, count: int, num_rows: int) -> npt.NDArray[np.int64]:

@@ -19,9 +19,12 @@ from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.pack import Packed, hot_name, shared_name
 from graphlab.outofcore.sizing import Largest, Sizing
+from graphlab.progress import say
 
 HOT_IDS = "hot-ids.bin"
 INPUTS = "inputs.bin"
+# Modes whose batches have packs, and so an order in which these are copied.
+PACKING = ("replay", "hybrid", "rolling")
 # Between what a process takes and what we count: allocator slack, thread stacks.
 SLACK_BYTES = 4 * 2**20
 
@@ -36,8 +39,8 @@ class DiskError(BudgetError):
     """The declared disk cannot hold the packs."""
 
 
-def disk_need(job: Job, packs: list[Packed]) -> int | None:
-    """Bytes that the plan takes where that is more than was declared, else None."""
+def disk_need(job: Job, packs: list[Packed], more: int = 0) -> int | None:
+    """Bytes that the plan takes, with ``more`` to come, where the disk has fewer; or None."""
     if job.disk is None:
         return None
     written = sum(
@@ -46,6 +49,7 @@ def disk_need(job: Job, packs: list[Packed]) -> int | None:
         if not p.name.startswith(("pack-", "hot-", "shared-"))
     )
     need = written + sum(p.pack_bytes + p.hot_bytes + p.shared_bytes for p in packs)
+    need += more
     return need if need > job.disk else None
 
 
@@ -120,6 +124,8 @@ def publish(
     if mode not in ("replay", "hybrid"):
         layout.write_bytes(job.path / INPUTS, inputs.view(torch.uint8).numpy())
         files |= entry(job.path / INPUTS)
+    if job.node_order == "packed" and mode not in PACKING:
+        say(f"plan: mode {mode} packs no rows: nodes are in order of discovery")
     body = {
         "generator": f"graphlab {_version.__version__}",
         "store": job.store.fingerprint,
@@ -128,6 +134,7 @@ def publish(
         "arguments": job.arguments,
         "mode": mode,
         "node_type": None,
+        "node_order": job.node_order if mode in PACKING else "discovery",
         "columns": [rows.describe() for rows in columns],
         "sizing": sizing._asdict(),
         "totals": totals,

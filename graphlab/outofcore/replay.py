@@ -18,6 +18,7 @@ from graphlab.outofcore import layout
 from graphlab.outofcore.batch import Assembler, Filling
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.layout import Index
+from graphlab.outofcore.node_order import records_stem
 from graphlab.outofcore.pack import hot_name, pack_name
 from graphlab.outofcore.reader import (
     ALIGN,
@@ -31,7 +32,7 @@ from graphlab.outofcore.reader import (
 )
 from graphlab.outofcore.scattered import Shared
 from graphlab.outofcore.schedule import PROGRAMME
-from graphlab.outofcore.trace import SAMPLES, check_record
+from graphlab.outofcore.trace import check_record
 from graphlab.sample.loader import Made
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Trace:
     ) -> None:
         self.folder, self.files = folder, files
         self.columns = columns
-        self.parts = [self._part(SAMPLES), self._part(PROGRAMME)]
+        self.parts = [self._part(records_stem(files)), self._part(PROGRAMME)]
         self.parts += [self._part(pack_name(rows.name), rows) for rows in columns]
 
     def _part(self, stem: str, rows: Rows | None = None) -> _Part:

@@ -16,6 +16,7 @@ import numpy as np
 from graphlab.outofcore.batch import Assembler
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.leftover import Leftovers, save
 from graphlab.outofcore.pool import Pool
 from graphlab.outofcore.reader import Ring, align_up
 from graphlab.outofcore.replay import Hot, Replay, Trace
@@ -30,17 +31,6 @@ _REMEDY = "choose a smaller batch_size or fewer neighbours"
 _SERIAL = itertools.count()
 
 
-def _remove_orphans(folder: Path) -> None:
-    """Remove windows that a killed process has left: they are of no use to another."""
-    for path in folder.glob("window-*"):
-        try:
-            os.kill(int(path.name.split("-")[2]), 0)
-        except (ProcessLookupError, ValueError, IndexError):
-            shutil.rmtree(path, ignore_errors=True)
-        except PermissionError:
-            pass  # alive, and another user's
-
-
 class Span(NamedTuple):
     """Where a window begins: epoch of its samples, first batch, and the step to the next."""
 
@@ -52,7 +42,8 @@ class Span(NamedTuple):
 class Rolling:
     """Reads windows, one being made while another is read.
 
-    The batches are those of the in-memory loader, every epoch. Window after window is made by
+    The batches are those of the in-memory loader, every epoch. A process that was killed
+    leaves windows, which the next one reads on. Window after window is made by
     a background thread, within its share of the disk and of the memory; a window that was
     read is deleted.
 
@@ -114,7 +105,8 @@ class Rolling:
         self._made_bytes = 0
         self.peak_disk_bytes = 0
         self._name = f"window-{rank}-{os.getpid()}-{next(_SERIAL)}"
-        _remove_orphans(folder)
+        self._identity = maker.identity
+        self._left = Leftovers(folder, self._name, self._identity)
 
     @property
     def hits(self) -> int:
@@ -163,6 +155,7 @@ class Rolling:
                 if future.done() and not future.cancelled() and not future.exception():
                     future.result().delete()
             self._leave()
+            self._left.clear()
             self._ring.close()
             if self._live is not None:
                 self._live.close()
@@ -193,8 +186,13 @@ class Rolling:
 
     def _build(self, folder: Path, span: Span, stop: Stop) -> Window:
         numbers = range(span.first, self._per_epoch, span.step)[: self._length]
+        left = self._left.take(span.epoch, span.first, span.step)
+        if left is not None:
+            return left
         shutil.rmtree(folder, ignore_errors=True)
-        return self._maker.make(folder, span.epoch, numbers, stop)
+        window = self._maker.make(folder, span.epoch, numbers, stop)
+        save(window, self._identity)
+        return window
 
     def _advance(self, span: Span) -> Window:
         """Take the window that begins at a span: the one made ahead, or a new one."""

@@ -289,7 +289,7 @@ def compile_programmes(
     with (
         ledger.hold("table of shared rows", table.nbytes),
         open(folder / f"{PROGRAMME}.bin", "wb") as programmes,
-        open(folder / MISSES, "wb") as spill,
+        open(folder / f"{MISSES}.new", "wb") as spill,
     ):
         for number, n_id, source, keep in played:
             with ledger.hold("programme of a batch", 40 * len(n_id)):
@@ -329,6 +329,8 @@ def compile_programmes(
             file.flush()
             if durable:
                 os.fdatasync(file.fileno())
+    # Another process may have the list of an earlier run open, which reads the same.
+    os.replace(folder / f"{MISSES}.new", folder / MISSES)
     return Programmes(index, first, total, static_hits, from_shared)
 
 

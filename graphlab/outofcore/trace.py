@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from graphlab import files, sizes
@@ -27,6 +26,12 @@ from graphlab.outofcore import layout
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.layout import INDEX, Index, Record
 from graphlab.outofcore.reader import ALIGN, DirectFile, allocate, span
+from graphlab.outofcore.topology import (
+    READING_SHARE,
+    DiskSampler,
+    GraphFiles,
+    sample_bytes,
+)
 from graphlab.progress import track
 from graphlab.sample.ahead import Ahead
 from graphlab.sample.link_seeds import LinkSeeds
@@ -34,6 +39,7 @@ from graphlab.sample.order import seed_batches
 from graphlab.sample.sampler import NeighborSampler
 
 SAMPLES = "samples-00000"
+JOURNAL = "journal-samples.idx"
 # A killed run loses at most this much sampling.
 CHECKPOINT_BYTES = 64 * 2**20
 CHECKPOINT_BATCHES = 256
@@ -71,6 +77,18 @@ class Stop:
             raise Stopped
 
 
+class Part(NamedTuple):
+    """What one process samples of a plan that several make.
+
+    Attributes:
+        stem: Of its file and journal.
+        numbers: Numbers of its recorded batches.
+    """
+
+    stem: str
+    numbers: range
+
+
 class Request(NamedTuple):
     """What to sample.
 
@@ -102,9 +120,14 @@ class Request(NamedTuple):
         return 2 * (count + math.ceil(count * self.links.neg_sampling_ratio))
 
     def sample(
-        self, sampler: NeighborSampler, epoch: int, number: int, positions: Tensor
+        self, sampler: Any, epoch: int, number: int, positions: Tensor
     ) -> NeighborSample:
-        """Batch ``number`` of an epoch, whose inputs are ``positions``."""
+        """Batch ``number`` of an epoch, whose inputs are ``positions``.
+
+        Args:
+            sampler: A :class:`NeighborSampler`, or what stands for it.
+            epoch, number, positions: See there.
+        """
         if self.links is None:
             seeds = self.input_nodes[positions]
             return sampler.sample(seeds, epoch=epoch, batch=number)
@@ -149,10 +172,24 @@ def sample_epochs(
     *,
     disk: int | None,
     identity: str,
+    graph: GraphFiles | None = None,
     threads: int = 2,
     stop: Stop | None = None,
+    part: Part | None = None,
 ) -> Index:
     """Sample all epochs into ``samples-00000.bin``; continue where a killed run stopped.
+
+    Args:
+        folder: The plan.
+        sampler: Draws the batches.
+        request: Which.
+        ledger: Account of memory.
+        disk: Bytes that may be written; None: what there is.
+        identity: Names the samples.
+        graph: The graph's files, where it is read in their order; None: its map.
+        threads: Threads that sample.
+        stop: Ends work in the background.
+        part: Sample a part only, into a file of its own.
 
     Returns:
         One index entry per batch, epoch after epoch; ``rows`` and ``items`` count nodes and
@@ -166,27 +203,21 @@ def sample_epochs(
         One sampling pass; holds two batches and their records at a time.
     """
     per_epoch = len(request.batches(0))
-    index = np.zeros(request.total, dtype=INDEX)
-    path, journal = folder / f"{SAMPLES}.bin", folder / "journal-samples.idx"
-    done = _resume(journal, path, index, identity)
-    graph = sampler.graph
-
-    def make(number: int) -> tuple[Any, Tensor]:
-        epoch, batch = request.locate(number, per_epoch)
-        positions = order(epoch)[batch]
-        return request.sample(sampler, epoch, batch, positions), positions
-
-    order = _latest(request.batches)
+    whole = Part(SAMPLES, range(request.total))
+    stem, mine = part or whole
+    index = np.zeros(len(mine), dtype=INDEX)
+    path, journal = folder / f"{stem}.bin", folder / JOURNAL
+    if part is not None:
+        journal = folder / f"{stem}.idx"
+    done = resume(journal, path, index, identity)
+    num_nodes, num_edges = sampler.graph.num_nodes, sampler.graph.num_edges
     place = int(index["offset"][done - 1] + index["length"][done - 1]) if done else 0
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     saved = (done, place)
-    threads = (
-        threads if ledger.free > 4 * scratch_bytes(graph.num_nodes, threads) else 1
-    )
-    node_maps = scratch_bytes(graph.num_nodes, threads)
-    samples = Ahead(
-        make, range(done, len(index)), prefetch=threads, num_threads=threads
-    )
+    threads = threads if ledger.free > 4 * scratch_bytes(num_nodes, threads) else 1
+    node_maps = scratch_bytes(num_nodes, threads)
+    numbers = mine[done:]
+    samples = Samples(sampler, request, numbers, ledger, graph, threads)
     try:
         with (
             ledger.hold("node maps of the sampler", node_maps),
@@ -194,12 +225,10 @@ def sample_epochs(
                 "sample", len(index), "batches", done=done, quiet=stop is not None
             ) as progress,
         ):
-            for number, (sample, positions) in zip(
-                range(done, len(index)), samples, strict=True
-            ):
+            for at, (number, sample, positions) in enumerate(samples, start=done):
                 if stop is not None:
                     stop.check()
-                size = (threads + 1) * _sample_bytes(sample)
+                size = (threads + 1) * sample_bytes(sample)
                 remedy = "choose a smaller batch_size or fewer neighbours"
                 with ledger.hold("sampled batches", size, remedy):
                     epoch, batch = request.locate(number, per_epoch)
@@ -208,13 +237,13 @@ def sample_epochs(
                         positions,
                         epoch=epoch,
                         batch=batch,
-                        num_nodes=graph.num_nodes,
-                        num_edges=graph.num_edges,
+                        num_nodes=num_nodes,
+                        num_edges=num_edges,
                     )
                     place = -(-place // ALIGN) * ALIGN
-                    _check_disk(disk, place + len(record), number + 1, len(index))
+                    _check_disk(disk, place + len(record), at + 1, len(index))
                     _write(descriptor, path, record, place)
-                    index[number] = (
+                    index[at] = (
                         place,
                         len(record),
                         layout.crc(record),
@@ -225,18 +254,88 @@ def sample_epochs(
                     place += len(record)
                 progress.advance()
                 far = place - saved[1] >= CHECKPOINT_BYTES
-                due = far or number + 1 - saved[0] >= CHECKPOINT_BATCHES
+                due = far or at + 1 - saved[0] >= CHECKPOINT_BATCHES
                 if due and stop is None:
-                    saved = (number + 1, place)
-                    _checkpoint(descriptor, journal, index[: number + 1], identity)
+                    saved = (at + 1, place)
+                    checkpoint(descriptor, journal, index[: at + 1], identity)
         # Direct reads want whole blocks.
         os.ftruncate(descriptor, -(-place // ALIGN) * ALIGN)
         if stop is None:
-            _checkpoint(descriptor, journal, index, identity)
+            checkpoint(descriptor, journal, index, identity)
     finally:
         samples.close()
         os.close(descriptor)
     return index
+
+
+class Samples(Iterator[tuple[int, NeighborSample, Tensor]]):
+    """Recorded batches: number, sample, positions in ``input_nodes``.
+
+    Args:
+        sampler: Draws them.
+        request: What is recorded.
+        numbers: Numbers of recorded batches.
+        ledger: Account of memory.
+        graph: The graph's files, where it is read in their order; None: its map.
+        threads: Threads that sample.
+    """
+
+    def __init__(
+        self,
+        sampler: NeighborSampler,
+        request: Request,
+        numbers: Sequence[int],
+        ledger: Ledger,
+        graph: GraphFiles | None,
+        threads: int,
+    ) -> None:
+        self._sampler, self._request = sampler, request
+        self._per_epoch = len(request.batches(0))
+        self._order = _latest(request.batches)
+        self._numbers = iter(numbers)
+        self._disk: DiskSampler | None = None
+        self._samples: Any
+        if graph is not None and ledger.free > READING_SHARE * graph.least_bytes:
+            self._disk = DiskSampler(graph, sampler, ledger, threads)
+            self._samples = self._disk.run(
+                self._draw, numbers, request.most_seeds, self._per_epoch
+            )
+        else:
+            self._samples = Ahead(
+                lambda number: self._draw(sampler, number),
+                numbers,
+                prefetch=threads,
+                num_threads=threads,
+            )
+
+    def __next__(self) -> tuple[int, NeighborSample, Tensor]:
+        sample = next(self._samples)
+        number = next(self._numbers)
+        return number, sample, self._positions(number)
+
+    @property
+    def groups(self) -> int:
+        """Groups in which the graph's files were read; 0 where they are mapped."""
+        return 0 if self._disk is None else self._disk.groups
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes read of the graph's files; 0 where they are mapped."""
+        return 0 if self._disk is None else self._disk.device_bytes
+
+    def close(self) -> None:
+        """End what samples ahead."""
+        self._samples.close()
+        if self._disk is not None:
+            self._disk.close()
+
+    def _draw(self, sampler: Any, number: int) -> NeighborSample:
+        epoch, batch = self._request.locate(number, self._per_epoch)
+        return self._request.sample(sampler, epoch, batch, self._positions(number))
+
+    def _positions(self, number: int) -> Tensor:
+        epoch, batch = self._request.locate(number, self._per_epoch)
+        return self._order(epoch)[batch]
 
 
 def read_samples(
@@ -296,10 +395,6 @@ def _latest(
     return order
 
 
-def _sample_bytes(sample: Any) -> int:
-    return sum(t.nbytes for t in sample if isinstance(t, torch.Tensor))
-
-
 def _check_disk(disk: int | None, size: int, done: int, total: int) -> None:
     if disk is not None and size > disk:
         raise SamplesTooLargeError(int(size * total / done), disk)
@@ -324,7 +419,8 @@ def _write(
         ) from error
 
 
-def _checkpoint(descriptor: int, journal: Path, done: Index, identity: str) -> None:
+def checkpoint(descriptor: int, journal: Path, done: Index, identity: str) -> None:
+    """Flush the file of samples, and note what is in it."""
     os.fdatasync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     with files.publish(journal) as file:
@@ -332,7 +428,7 @@ def _checkpoint(descriptor: int, journal: Path, done: Index, identity: str) -> N
         file.write(done.tobytes())
 
 
-def _resume(journal: Path, path: Path, index: Index, identity: str) -> int:
+def resume(journal: Path, path: Path, index: Index, identity: str) -> int:
     """Fill ``index`` from a journal of the same plan; return the batches that are done."""
     if not journal.exists() or not path.exists():
         return 0

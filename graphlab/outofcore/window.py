@@ -11,7 +11,7 @@ import numpy as np
 
 from graphlab import sizes
 from graphlab.errors import BudgetError
-from graphlab.outofcore import layout, schedule, trace
+from graphlab.outofcore import layout, node_order, schedule, trace
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.job import Job
@@ -76,6 +76,13 @@ class Maker:
     disk: int
     topology: int
 
+    @property
+    def identity(self) -> str:
+        """Names what windows are of: the plan, and the rows that memory holds."""
+        still = self.residents.still
+        rows = [len(still), layout.crc(still.view(np.uint8)), self.residents.capacity]
+        return self.job.identity({**self.job.arguments, "residents": rows})
+
     def make(self, folder: Path, epoch: int, numbers: range, stop: Stop) -> Window:
         """Make the longest window of the first ``numbers`` that the disk can hold.
 
@@ -119,6 +126,7 @@ class Maker:
                     ledger,
                     disk=self.disk,
                     identity=sampled,
+                    graph=job.graph_files,
                     threads=1,
                     stop=stop,
                 )
@@ -145,6 +153,10 @@ class Maker:
         )
         if uses is not None:
             uses.delete()
+        records, stem = samples, trace.SAMPLES
+        if job.node_order == "packed":
+            records = node_order.reorder(folder, samples, made, ledger, durable=False)
+            stem = node_order.ORDERED
         packs = [Packed(folder, rows, made, _NONE) for rows in self.columns]
         written = sum(
             p.stat().st_size
@@ -161,18 +173,20 @@ class Maker:
             for packed in packs:
                 packed.run_once(ledger, identity, stop)
                 read += packed.rows.file_bytes
-        layout.write_index(folder / f"{trace.SAMPLES}.idx", samples, durable=False)
+        layout.write_index(folder / f"{stem}.idx", records, durable=False)
         path = folder / f"{schedule.PROGRAMME}.idx"
         layout.write_index(path, made.table, durable=False)
-        names = [pack_name(rows.name) for rows in self.columns]
+        stems = [stem, schedule.PROGRAMME, *(pack_name(r.name) for r in self.columns)]
         files: dict[str, Any] = {}
-        for stem in (trace.SAMPLES, schedule.PROGRAMME, *names):
-            files |= entries(folder, stem)
+        for each in stems:
+            files |= entries(folder, each)
         for path in [
             *folder.glob("journal-*"),
             *(folder / hot_name(r.name) for r in self.columns),
         ]:
             path.unlink(missing_ok=True)
+        if records is not samples:
+            (folder / f"{trace.SAMPLES}.bin").unlink()
         lengths = samples["length"].astype(np.int64) + made.table["length"]
         sparse = [p for p in packs if p.rows.kind == "sparse"]
         return Window(

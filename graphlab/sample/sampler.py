@@ -97,13 +97,24 @@ class NeighborSampler:
             "method": self.method,
         }
 
-    def sample(self, seeds: Tensor, *, epoch: int, batch: int) -> NeighborSample:
+    def sample(
+        self,
+        seeds: Tensor,
+        *,
+        epoch: int,
+        batch: int,
+        hops: int | None = None,
+        read: tuple[Tensor, Tensor] | None = None,
+    ) -> NeighborSample:
         """Sample the neighbourhood of one batch.
 
         Args:
             seeds: [batch_size], int64 node ids; the first entries of the result's ``n_id``.
             epoch: Epoch, from 0.
             batch: Number of the batch in the epoch's global list, from 0.
+            hops: Sample so many of the hops; None: all.
+            read: What was read of a graph on disk, see
+                :func:`graphlab.ops.neighbor_sample`; ``e_id`` then holds places.
 
         Returns:
             PyG's arrays: row, col, n_id, e_id, batch, num_sampled_nodes, num_sampled_edges.
@@ -116,13 +127,14 @@ class NeighborSampler:
             ptr,
             idx,
             seeds,
-            self.num_neighbors,
-            edge_id=edge_id,
+            self.num_neighbors[:hops],
+            edge_id=edge_id if read is None else None,
             replace=self.replace,
             alias=self._alias,
             disjoint=self.disjoint,
             labor=self.method == "labor",
             key=rng.key(self.seed, epoch, batch),
+            read=read,
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from graphlab import check, progress
+from graphlab.datasets.stored import StoredColumn
 from graphlab.evaluate import Stamp, audit_links
 from graphlab.tasks import calling, interrupt, schema, source
 from graphlab.tasks.callbacks import Callback
@@ -79,7 +80,8 @@ def fit(
             of the seed, such as :class:`graphlab.sample.LinkNeighborLoader` over the training
             pairs with ``neg_sampling_ratio=1.0``; None: the whole graph at every step. Take
             all neighbours in the first hop, or common ones are missed; the batch size and
-            the negatives are then the loader's. Scores are exact in any case.
+            the negatives are then the loader's. Scores are exact in any case; features of a
+            store are then read by pieces, where the encoder begins with a linear map.
         seeds: Each once.
         run_dir: Folder for config, metrics, checkpoints and result; continued where it holds
             a run of the same settings.
@@ -132,7 +134,7 @@ def fit(
     calling.require_factory("link.fit", model)
     wanted = calling.require_seeds("link.fit", seeds)
     where = torch.device(device)
-    data = _Splits(d, split, settings, where)
+    data = _Splits(d, split, settings, where, sampled=loader is not None)
     first = data.of(wanted[0])
     config: dict[str, Any] = {
         "schema": 1,
@@ -190,12 +192,14 @@ class _Splits:
         split: Split | None,
         settings: LinkSettings,
         device: torch.device,
+        *,
+        sampled: bool,
     ) -> None:
-        self._d, self._split = d, split
+        self._d, self._split, self._sampled = d, split, sampled
         self._settings, self._device = settings, device
         self._held: tuple[int, Dataset] | None = None
         self._scorer: tuple[Dataset, LinkScorer, dict[str, float]] | None = None
-        self._x = inputs(d, device)
+        self._x: Any = None
 
     def of(self, seed: int) -> Dataset:
         """The data set of a seed, checked for leaks."""
@@ -230,7 +234,7 @@ class _Splits:
             d=d,
             factory=model,
             loader=loader,
-            whole=(self._x, positives(d, "train"), scores),
+            whole=(self._inputs(d), positives(d, "train"), scores),
             settings=self._settings,
             device=self._device,
             callbacks=callbacks,
@@ -239,10 +243,18 @@ class _Splits:
             request=request,
         )
 
+    def _inputs(self, d: Dataset) -> Any:
+        """Features of all nodes; on disk where they are and batches are sampled."""
+        if self._sampled and isinstance(d.x, StoredColumn):
+            return d.x
+        if self._x is None:  # splits share them
+            self._x = inputs(self._d, self._device)
+        return self._x
+
     def _ready(self, seed: int) -> tuple[Dataset, LinkScorer, dict[str, float]]:
         d = self.of(seed)
         if self._scorer is None or self._scorer[0] is not d:
-            scorer = LinkScorer(d, self._x, self._settings, self._device)
+            scorer = LinkScorer(d, self._inputs(d), self._settings, self._device)
             self._scorer = (d, scorer, scorer.heuristics())
         return self._scorer
 

@@ -6,6 +6,7 @@
     model: {target: ncnc, hidden_channels: 256, jumping: true, scale: 4.3}
     fit: {seeds: 10, batch_size: 1152, lr: 0.0043, head_lr: 0.0024}
 
+``loader`` is left out where the whole graph is encoded at every step.
 The published settings are recipes by name, such as ``cora_ncnc``: see :func:`names`.
 """
 
@@ -85,6 +86,16 @@ class LinkDataRecipe(Strict):
     drop_features: bool = False
 
 
+class LinkLoaderRecipe(recipe.SamplingRecipe):
+    """Batches of pairs with the sampled graph around them.
+
+    ``fit.batch_size`` counts their positives. The first hop takes all neighbours, of which
+    pairs have common ones.
+    """
+
+    num_neighbors: tuple[int, ...] = (-1, 10)
+
+
 class LinkFitRecipe(LinkSettings):
     """Keywords of :func:`graphlab.tasks.link.fit`; ``seeds`` is a number or a list."""
 
@@ -102,6 +113,7 @@ class LinkRecipe(Strict):
 
     task: Literal["link"] = "link"
     data: LinkDataRecipe
+    loader: LinkLoaderRecipe | None = None
     model: dict[str, Any]
     fit: LinkFitRecipe = Field(default_factory=LinkFitRecipe)
 
@@ -180,6 +192,11 @@ def load(
     built = schema.build(LinkRecipe, tree, "recipe")
     if "target" not in built.model:
         raise ConfigError("recipe: `model.target` must be given")
+    if built.loader is not None and built.fit.negatives != "pairs":
+        raise ConfigError(
+            "recipe: `fit.negatives` must be pairs where a loader draws them, got "
+            f"{built.fit.negatives}; leave out loader"
+        )
     return built.model_copy(update={"model": expanded(built.model)})
 
 
@@ -222,21 +239,23 @@ def run_recipe(
     Returns:
         The result of :func:`graphlab.tasks.link.fit`.
     """
-    from graphlab.tasks import link
+    from graphlab.tasks import link, link_preparation
 
     resolved = load(source, overrides)
     arguments = dict(resolved.model)
     factory = target.factory(arguments.pop("target"), arguments)
-    return link.fit(
-        dataset(resolved.data),
-        factory,
-        split=splitter(resolved.data.split),
-        seeds=resolved.fit.seed_list,
-        run_dir=run_dir,
-        callbacks=callbacks,
-        **resolved.fit.model_dump(exclude={"seeds"}),
-        notes={"recipe": resolved.model_dump(mode="json")},
-    )
+    with link_preparation.prepared(resolved, run_dir) as ready:
+        return link.fit(
+            ready.dataset,
+            factory,
+            split=ready.split,
+            loader=ready.loader,
+            seeds=resolved.fit.seed_list,
+            run_dir=run_dir,
+            callbacks=callbacks,
+            **resolved.fit.model_dump(exclude={"seeds"}),
+            notes={"recipe": resolved.model_dump(mode="json")},
+        )
 
 
 def dataset(chosen: LinkDataRecipe) -> Dataset:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from graphlab import check
+from graphlab.datasets.stored import StoredColumn
 from graphlab.evaluate import LinkEvaluator, heuristics
 from graphlab.graph import Graph
+from graphlab.models.link_encoder import LinkEncoder
 from graphlab.models.link_model import LinkModel
 from graphlab.tasks import calling
 from graphlab.tasks.scoring import DivergedError
@@ -98,7 +100,7 @@ class LinkScorer:
 
     Args:
         d: The data set; its graph holds the training edges.
-        x: Features on the device, or None.
+        x: Features on the device, or on disk; or None.
         settings: Metric, blocks, whether test is read.
         device: Where the model is.
     """
@@ -140,6 +142,14 @@ class LinkScorer:
             scores[name] = self._test.evaluate(metric, score, block)
         return scores
 
+    def _features(self, model: nn.Module) -> Any:
+        """Features as the model takes them: on disk only where it reads them by pieces."""
+        encoder = model.encoder if isinstance(model, LinkModel) else None
+        by_pieces = isinstance(encoder, LinkEncoder) and encoder.reads_by_pieces
+        if isinstance(self._x, StoredColumn) and not by_pieces:
+            self._x = inputs(self._d, self._device)
+        return self._x
+
     def _names(self) -> tuple[str, ...]:
         wanted = self._settings.baselines
         if not isinstance(wanted, str):
@@ -156,7 +166,7 @@ class LinkScorer:
         def score(some: Tensor) -> Tensor:
             logits = score_pairs(
                 model,
-                self._x,
+                None if h is not None else self._features(model),
                 graph,
                 some.to(self._device),
                 self._settings.eval_batch_size,
@@ -175,7 +185,7 @@ class LinkScorer:
         kept: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if isinstance(model, LinkModel):
             with torch.no_grad():
-                h = model.encode(self._x, graph)
+                h = model.encode(self._features(model), graph)
             kept = model.caching()
         with kept:
             return pairs.evaluate(

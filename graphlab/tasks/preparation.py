@@ -21,7 +21,14 @@ from graphlab.tasks.scoring import EvalLoader
 PLAN_TEXT = "plan.txt"
 
 if TYPE_CHECKING:
-    from graphlab.tasks.recipe import DataRecipe, LoaderRecipe, Recipe, SplitRecipe
+    from graphlab.outofcore import Plan, Store
+    from graphlab.tasks.recipe import (
+        DataRecipe,
+        LoaderRecipe,
+        Recipe,
+        SamplingRecipe,
+        SplitRecipe,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,9 +128,13 @@ def row_normalized(x: Any) -> Tensor | SparseColumn:
 
 
 def _sampling(chosen: LoaderRecipe) -> dict[str, Any]:
+    return {**sampling(chosen), "batch_size": chosen.batch_size}
+
+
+def sampling(chosen: SamplingRecipe) -> dict[str, Any]:
+    """What the loaders in memory and :func:`graphlab.outofcore.plan` both take."""
     return {
         "num_neighbors": list(chosen.num_neighbors),
-        "batch_size": chosen.batch_size,
         "replace": chosen.replace,
         "weighted": chosen.weighted,
         "method": chosen.method,
@@ -146,34 +157,20 @@ def _from_disk(d: Dataset, recipe: Recipe, folder: Path) -> Prepared:
     chosen, seeds = recipe.loader, recipe.fit.seed_list
     assert chosen is not None
     budget = sizes.parse(chosen.memory)
-    store = _store(d, chosen, folder / "store", budget)
+    store = make_store(d, chosen, folder / "store", budget)
     stored = store.dataset()
-    sampled_epochs = chosen.sampled_epochs or recipe.fit.epochs
-    if chosen.resample_every is not None or chosen.mode == "rolling":
-        sampled_epochs = 1  # one at a time, while training
 
     def loader(seed: int) -> Iterable[Any]:
         run = seeds.index(seed) % stored.num_runs
-        options: dict[str, Any] = (
-            {} if chosen.policy is None else {"policy": chosen.policy}
-        )
         plan = outofcore.plan(
             store,
             input_nodes=stored.ids("train", run),
-            epochs=sampled_epochs,
             seed=seed,
-            memory=chosen.memory,
-            disk=chosen.disk,
-            mode=chosen.mode,
-            resample_every=chosen.resample_every,
             path=folder / f"plan-{seed}",
             **_sampling(chosen),
-            **options,
+            **plan_options(chosen, recipe.fit.epochs),
         )
-        told = str(plan.explain())
-        progress.say(told)
-        with files.publish(folder / PLAN_TEXT) as file:
-            file.write(told.encode())
+        tell(plan, folder)
         return plan.loader()
 
     # What inference adds must keep to the budget too, where nothing else is said.
@@ -181,7 +178,32 @@ def _from_disk(d: Dataset, recipe: Recipe, folder: Path) -> Prepared:
     return _evaluated(stored, loader, chosen, settings)
 
 
-def _store(d: Dataset, chosen: LoaderRecipe, path: Path, budget: int) -> Any:
+def plan_options(chosen: SamplingRecipe, epochs: int) -> dict[str, Any]:
+    """What only :func:`graphlab.outofcore.plan` takes, for a run of so many epochs."""
+    sampled_epochs = chosen.sampled_epochs or epochs
+    if chosen.resample_every is not None or chosen.mode == "rolling":
+        sampled_epochs = 1  # one at a time, while training
+    return {
+        "epochs": sampled_epochs,
+        "memory": chosen.memory,
+        "disk": chosen.disk,
+        "mode": chosen.mode,
+        "node_order": chosen.node_order,
+        "resample_every": chosen.resample_every,
+        **({} if chosen.policy is None else {"policy": chosen.policy}),
+    }
+
+
+def tell(plan: Plan, folder: Path) -> None:
+    """Say what a plan costs, and keep it for the report."""
+    told = str(plan.explain())
+    progress.say(told)
+    with files.publish(folder / PLAN_TEXT) as file:
+        file.write(told.encode())
+
+
+def make_store(d: Dataset, chosen: SamplingRecipe, path: Path, budget: int) -> Store:
+    """Write a data set as a store, or open the one that is there."""
     from graphlab import outofcore
 
     if (path / "manifest.json").exists():

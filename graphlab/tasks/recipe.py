@@ -58,26 +58,24 @@ class DataRecipe(Strict):
     normalize_features: bool = False
 
 
-class LoaderRecipe(Strict):
-    """Sampled batches, from memory or from disk.
+class SamplingRecipe(Strict):
+    """How batches are sampled, from memory or from disk.
 
-    ``evaluation`` says how validation nodes are scored while training; how the chosen
-    weights are, says ``fit.final_inference``. ``memory``, ``disk``, ``mode``, ``policy``,
-    ``resample_every`` and ``sampled_epochs`` go to :func:`graphlab.outofcore.plan`,
-    ``layout`` to ``Store.convert``; they count only with ``from_disk``.
+    ``memory``, ``disk``, ``mode``, ``policy``, ``node_order``, ``resample_every`` and
+    ``sampled_epochs`` go to :func:`graphlab.outofcore.plan`, ``layout`` to
+    ``Store.convert``; they count only with ``from_disk``.
     """
 
     num_neighbors: tuple[int, ...] = (15, 10)
-    batch_size: int = Field(default=1024, ge=1)
     replace: bool = False
     weighted: bool = False
     method: Literal["uniform", "labor"] = "uniform"
-    evaluation: Literal["exact", "sampled"] = "exact"
     from_disk: bool = False
     memory: int | str = "2GiB"
     disk: int | str | None = None
     mode: str = "auto"
     policy: str | None = None
+    node_order: Literal["discovery", "packed"] = "discovery"
     sampled_epochs: int | None = Field(default=None, ge=1)
     resample_every: int | None = Field(default=None, ge=1)
     layout: Literal["source", "dense"] = "dense"
@@ -89,6 +87,17 @@ class LoaderRecipe(Strict):
         if size is not None:
             sizes.parse(size)
         return size
+
+
+class LoaderRecipe(SamplingRecipe):
+    """Sampled batches of nodes.
+
+    ``evaluation`` says how validation nodes are scored while training; how the chosen
+    weights are, says ``fit.final_inference``.
+    """
+
+    batch_size: int = Field(default=1024, ge=1)
+    evaluation: Literal["exact", "sampled"] = "exact"
 
 
 class FitRecipe(FitSettings):

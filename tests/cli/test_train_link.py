@@ -110,3 +110,70 @@ def test_errors_say_what_to_do(place, capsys, arguments, code, message):
     error = " ".join(capsys.readouterr().err.split())
     assert re.search(message, error)
     assert "Traceback" not in error
+
+
+def losses(run):
+    lines = map(json.loads, Path(run, "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if line["event"] == "epoch"]
+
+
+@pytest.mark.parametrize("mode", ["replay", "direct"])
+def test_from_disk_gives_the_losses_of_memory_and_shows_its_plan(place, capsys, mode):
+    common = ["--model", "ncn", "--fanout=-1,3", "--batch-size", "100"]
+    assert train(*common, "--run-dir", "memory") == 0
+    disk = ["--from-disk", "--memory", "900KiB", "--set", f"loader.mode={mode}"]
+    capsys.readouterr()
+    assert train(*common, *disk, "--run-dir", "disk", "--json") == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert losses("memory") == losses("disk")
+    assert len(losses("disk")) == 4  # two seeds, two epochs
+    assert (
+        found["test"]["values"]
+        == json.loads(Path("memory/result.json").read_text())["test"]["values"]
+    )
+    assert "fanout -1, 3, from disk inside 900KiB" in shown.err
+    # The plan goes from the task to its folder, and on to the page.
+    told = Path("disk/plan.txt").read_text()
+    assert mode == "direct" or "> replay" in told
+    line = next(line for line in told.splitlines() if "batches an epoch" in line)
+    assert line in Path(found["report"]).read_text()
+    assert {p.name for p in Path("disk").glob("store-*")} == {"store-0", "store-1"}
+    assert {p.name for p in Path("disk").glob("plan-*")} == {"plan-0", "plan-1"}
+
+
+def test_a_shared_split_has_one_store(place):
+    common = ["--model", "gae", "--set", "data.split.kind=random", "--fanout", "4"]
+    assert train(*common, "--run-dir", "memory") == 0
+    disk = ["--from-disk", "--set", "loader.mode=rolling", "--memory", "4MiB"]
+    assert train(*common, *disk, "--run-dir", "disk") == 0
+    assert losses("memory") == losses("disk")
+    assert [p.name for p in Path("disk").glob("store*")] == ["store"]
+
+
+def test_options_that_do_not_fit(place, capsys):
+    assert train("--model", "ncn", "--memory", "1MiB") == 2
+    assert "--memory only counts with --from-disk" in capsys.readouterr().err
+    wrong = ["--set", "fit.negatives=targets"]
+    assert train("--model", "ncn", "--fanout", "3", *wrong) == 2
+    assert "`fit.negatives` must be pairs" in capsys.readouterr().err
+
+
+def test_plans_of_pairs(place, capsys):
+    d = datasets.split_links(datasets.load("toy"), seed=0)
+    d.save("store")
+    arguments = ["--fanout", "3", "--memory", "2MiB", "--mode", "replay"]
+    pairs = ["--edges", "train", "--negatives", "1", "--batch-size", "100"]
+    given = ["plan", "make", "store", *arguments, *pairs, "--node-order", "packed"]
+    assert main([*given, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    count = d.edge_splits["train"]["edge"].shape[1]
+    assert found["batches_per_epoch"] == -(-count // 100)
+    assert found["node_order"] == "packed"
+    assert main(["plan", "verify", "plan", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["intact"]
+    both = ["--edges", "all", "--nodes", "train", "--out", "q"]
+    assert main(["plan", "make", "store", *both]) == 2
+    assert main(["plan", "make", "store", "--negatives", "1", "--out", "q"]) == 2
+    assert main(["plan", "make", "store", "--edges", "tests", "--out", "q"]) == 1
+    assert "one of all, train, val, test" in capsys.readouterr().err

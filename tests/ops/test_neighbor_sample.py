@@ -70,6 +70,61 @@ def test_equals_twin(how, disjoint, threads):
             assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("disjoint", [False, True], ids=["joint", "disjoint"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_hop_by_hop_from_what_was_read(replace, disjoint, dtype):
+    ptr, idx = graph(80, 900, 1, dtype, hub=True)
+    # Lengths count, and nothing else.
+    empty = torch.zeros_like(ptr), torch.full_like(idx, -7)
+    empty[0][-1] = len(idx)
+    seeds = torch.tensor([0, 5, 79])
+    for fanout in ([3, 0, 4], [-1, 33], [5, 2, 2], [2]):
+        plain = {"replace": replace, "disjoint": disjoint, "key": key(3)}
+        expected = ops.neighbor_sample(ptr, idx, seeds, fanout, **plain)
+        rows = torch.empty((0, 2), dtype=torch.int64)
+        sources = torch.empty(0, dtype=dtype)
+        for hop in range(len(fanout)):
+            some = fanout[:hop]
+            s = ops.neighbor_sample(*empty, seeds, some, read=(rows, sources), **plain)
+            new = s.n_id[len(s.n_id) - s.num_sampled_nodes[-1] :]
+            rows = torch.cat([rows, torch.stack([ptr[new], ptr.diff()[new]], dim=1)])
+            given = (*empty, None, seeds, fanout[: hop + 1], replace, None, None)
+            given = (*given, disjoint, False, key(3), rows, sources)
+            drawn = torch.ops.graphlab.neighbor_sample(*given)
+            for one, other in zip(drawn, twin.neighbor_sample(*given), strict=True):
+                assert torch.equal(one, other)
+            last = int(drawn[6][-1])
+            assert bool((drawn[0][len(drawn[0]) - last :] == -1).all())
+            sources = torch.cat([sources, idx[drawn[3][len(drawn[3]) - last :]]])
+        read = (rows, sources)
+        found = ops.neighbor_sample(*empty, seeds, fanout, read=read, **plain)
+        for one, other in zip(found, expected, strict=True):
+            assert (
+                one == other
+                if isinstance(one, list)
+                else one is other is None or (torch.equal(one, other))
+            )
+
+
+def test_what_was_read_must_fit():
+    ptr, idx = graph(30, 200)
+    seeds = torch.tensor([1, 2])
+    rows, none = torch.zeros((1, 2), dtype=torch.int64), idx[:0]
+    with pytest.raises(RuntimeError, match="`rows` must hold every target"):
+        ops.neighbor_sample(ptr, idx, seeds, [2], read=(rows, none))
+    rows = torch.tensor([[0, 4], [0, 5]])
+    with pytest.raises(RuntimeError, match="`sources` must end with a hop"):
+        ops.neighbor_sample(ptr, idx, seeds, [2], read=(rows, idx[:3]))
+    rows[1, 1] = 201
+    with pytest.raises(RuntimeError, match="`ptr` must be offsets"):
+        ops.neighbor_sample(ptr, idx, seeds, [2], read=(rows, none))
+    with pytest.raises(ValueError, match="`labor` must be left out with read"):
+        ops.neighbor_sample(ptr, idx, seeds, [2], labor=True, read=(rows, none))
+    with pytest.raises(TypeError, match=r"`read\[1\]`"):
+        ops.neighbor_sample(ptr, idx, seeds, [2], read=(rows, none.long()))
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("disjoint", [False, True], ids=["joint", "disjoint"])

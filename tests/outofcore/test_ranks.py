@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from graphlab.outofcore import plan
+from tests.outofcore.test_damage import contents
 from tests.outofcore.test_rolling import SHAPE
 
 # Trains an epoch on a rank's part, uneven ends under Join; prints losses and the state.
@@ -25,7 +26,7 @@ store, path, rank, port, given = sys.argv[1:6]
 rank = int(rank)
 torch.set_num_threads(1)
 dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-made = plan(store, [4, 3], None, path=path, **json.loads(given))
+made = plan(store, [4, 3], None, path=path, rank=rank, **json.loads(given))
 loader = made.loader(rank=rank, world_size=2)
 torch.manual_seed(0)
 model = DistributedDataParallel(torch.nn.Linear(300, 5))
@@ -64,9 +65,9 @@ def test_two_ranks_equal_one_that_accumulates(make_store, tmp_path):
         "mode": "replay",
         "world_size": 2,
     }
+    # The two make their plan together; it is the one that one process makes.
+    made = plan(store, [4, 3], None, path=tmp_path / "alone", **given)
     path = tmp_path / "plan"
-    # One makes it, and all use it.
-    made = plan(store, [4, 3], None, path=path, **given)
     total = made.batches_per_epoch
     assert total % 2 == 1  # uneven
     port, text = free_port(), json.dumps(given)
@@ -90,6 +91,7 @@ def test_two_ranks_equal_one_that_accumulates(make_store, tmp_path):
         assert child.returncode == 0, err
         told.append(json.loads(out.splitlines()[-1]))
     assert sum(len(t["losses"]) for t in told) == total
+    assert contents(path) == contents(made.path)
 
     torch.manual_seed(0)
     model = torch.nn.Linear(300, 5)

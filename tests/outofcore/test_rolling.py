@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -173,9 +177,60 @@ def test_windows_of_a_killed_process_are_removed(make_store, tmp_path):
     for name in (dead, alive):
         (made.path / name).mkdir()
         (made.path / name / "samples-00000.bin").write_bytes(b"cut")
-    made.loader().close()
+    loader = made.loader()
+    next(iter(loader))
     assert not (made.path / dead).exists()
+    loader.close()
     assert (made.path / alive).exists()
+
+
+# Reads a part of the second epoch, and is killed while windows are there.
+KILLED = """
+import json, os, signal, sys
+from graphlab.outofcore import plan
+store, path, given, stop = sys.argv[1:5]
+loader = plan(store, [4, 3], None, path=path, **json.loads(given)).loader(epoch=1)
+for number, batch in enumerate(loader):
+    if number == int(stop):
+        print(json.dumps(loader.state_dict()), flush=True)
+        while len(list(loader.plan.path.glob("window-*/window.json"))) < 2:
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_windows_of_a_killed_process_are_read_on(make_store, tmp_path, monkeypatch):
+    dataset, store = make_store(**SHAPE)
+    given = {"batch_size": 32, "memory": "3MiB", "disk": "2500KiB", "mode": "rolling"}
+    made = plan(store, [4, 3], None, path=tmp_path / "p", **given)
+    command = [sys.executable, "-c", KILLED]
+    command += [str(store.path), str(made.path), json.dumps(given), "4"]
+    child = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    state = json.loads(child.stdout.splitlines()[-1])
+    assert (state["epoch"], state["batch"]) == (1, 5)
+    left = sorted(made.path.glob("window-*"))
+    assert len(left) == 2
+    about = [json.loads((path / "window.json").read_text()) for path in left]
+    end = max(range(*each["numbers"])[-1] for each in about) + 1
+    loader = made.loader()
+    spans = []
+    make = type(loader._engine._maker).make
+
+    def noted(self, folder, epoch, numbers, stop):
+        spans.append((epoch, numbers.start))
+        return make(self, folder, epoch, numbers, stop)
+
+    monkeypatch.setattr(type(loader._engine._maker), "make", noted)
+    loader.load_state_dict(state)
+    reference = NeighborLoader(dataset, [4, 3], 32)
+    reference.set_epoch(1)
+    expected = list(reference)[5:]
+    assert all(same(a, b) for a, b in zip(loader, expected, strict=True))
+    # Neither of the two windows was made again.
+    assert spans[0] == (1, end)
+    loader.close()
+    assert not list(made.path.glob("window-*"))
 
 
 def test_two_loaders_of_one_plan_do_not_meet(make_store, tmp_path):

@@ -27,6 +27,8 @@ def neighbor_sample(
     disjoint: bool,
     labor: bool,
     key: int,
+    rows: Tensor | None = None,
+    sources: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Sample all hops of a batch; see :func:`graphlab.ops.neighbor_sample`."""
     none = np.empty(0, dtype=np.int32)
@@ -43,6 +45,9 @@ def neighbor_sample(
         none if alias is None else alias.numpy(),
         disjoint,
         np.uint64(key % 2**64),
+        rows is not None,
+        np.empty((0, 2), dtype=np.int64) if rows is None else rows.numpy(),
+        idx[:0].numpy() if sources is None else sources.numpy(),
     )
     row, col, n_id, e_id, tree, num_nodes, num_edges = map(torch.from_numpy, arrays)
     if edge_id is not None:
@@ -52,7 +57,20 @@ def neighbor_sample(
 
 
 @numba.njit(cache=True, nogil=True)
-def _sample(ptr, idx, seeds, fanouts, how, threshold, alias, disjoint, key):  # type: ignore[no-untyped-def]
+def _sample(  # type: ignore[no-untyped-def]
+    ptr,
+    idx,
+    seeds,
+    fanouts,
+    how,
+    threshold,
+    alias,
+    disjoint,
+    key,
+    on_disk,
+    rows,
+    sources,
+):
     size, hops = ptr.size - 1, fanouts.size
     num_nodes = np.zeros(hops + 1, dtype=np.int64)
     num_edges = np.zeros(hops, dtype=np.int64)
@@ -76,9 +94,15 @@ def _sample(ptr, idx, seeds, fanouts, how, threshold, alias, disjoint, key):  # 
     for hop in range(hops):
         frontier_end, edges_before = nodes, edges
         hop_key = fold(key, np.uint64(hop))
+        # Sources that were not read yet: the edges are drawn, and lead nowhere.
+        known = not on_disk or edges < sources.size
+        if on_disk and frontier_end > rows.shape[0]:
+            raise RuntimeError("`rows` must hold every target")
         for target in range(first, frontier_end):
-            begin = ptr[node[target]]
-            end = ptr[node[target] + 1]
+            if on_disk:
+                begin, end = rows[target, 0], rows[target, 0] + rows[target, 1]
+            else:
+                begin, end = ptr[node[target]], ptr[node[target] + 1]
             if begin < 0 or end < begin or end > idx.size:
                 raise RuntimeError("`ptr` must be offsets into `idx`")
             row_key = (
@@ -90,14 +114,20 @@ def _sample(ptr, idx, seeds, fanouts, how, threshold, alias, disjoint, key):  # 
                 row, col = _longer(row, capacity), _longer(col, capacity)
                 position = _longer(position, capacity)
             for pick in picks:
-                source = np.int64(idx[begin + pick])
+                position[edges] = begin + pick
+                if not known:
+                    row[edges], col[edges] = -1, target
+                    edges += 1
+                    continue
+                if on_disk and edges >= sources.size:
+                    raise RuntimeError("`sources` must end with a hop")
+                source = np.int64(sources[edges] if on_disk else idx[begin + pick])
                 if source < 0 or source >= size:
                     raise RuntimeError("`idx` must hold node ids")
                 table, node, tree = _room(table, node, tree, nodes, size)
                 local = _local(table, node, tree, nodes, source, tree[target], size)
                 nodes += local == nodes
                 row[edges], col[edges] = local, target
-                position[edges] = begin + pick
                 edges += 1
         first = frontier_end
         num_nodes[hop + 1] = nodes - frontier_end
