@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphlab import sizes
 from graphlab.errors import BudgetError
+from graphlab.memory import available
 from graphlab.ops.schedule import Slots
 from graphlab.outofcore import job as jobs
 from graphlab.outofcore import layout, node_order, schedule, trace
@@ -35,6 +36,7 @@ from graphlab.outofcore.publish import (
     totals_of,
 )
 from graphlab.outofcore.sizing import Largest, Sizing, share_out, spare_sizes
+from graphlab.outofcore.space import can_punch
 from graphlab.outofcore.topology import READING_SHARE
 from graphlab.outofcore.trace import scratch_bytes
 from graphlab.outofcore.uses import Order, Uses, room_for_slots, spill_uses
@@ -50,6 +52,8 @@ LEAST_TRACED = 16
 # they grow; then a batch's ids, uses and programme.
 SAMPLE_NODE_BYTES, SAMPLE_EDGE_BYTES = 24, 48
 SCHEDULE_BYTES = 96
+# A window whose batches are larger than those that were seen is made shorter.
+_RECORDS_MARGIN, _PACKS_MARGIN = 1.1, 1.05
 
 
 def build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str, Any]:
@@ -131,6 +135,8 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     """Plan to make windows while training, from a trace of some of epoch 0's batches."""
     placement = jobs.place(job)
     columns = placement.rows(job)
+    # Windows are sampled again and again: from the map where the system can keep its pages.
+    job.map_graph = available() > 2 * (job.limit + job.topology_bytes)
     num_nodes, per_epoch = job.dataset.num_nodes, len(job.request.batches(0))
     disk = _free_disk(job) if job.disk is None else job.disk
     nodes, edges = jobs.probe(job)
@@ -153,52 +159,67 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         )
     ledger.take("index tables", 4 * samples.nbytes)
     every = job.resample_every or 1
+    rows_bytes = sum(rows.row_bytes for rows in columns)
     with ledger.hold("counts of nodes", 4 * num_nodes):
         demand = schedule.measure(job.path, samples, num_nodes, columns, ledger)
         sizing, largest = _size_rolling(job, placement, columns, samples, demand)
-        # Slots are emptied between windows: what they are worth depends on their length.
-        length = _window_length(job, columns, samples, demand, disk, sizing)
-        length = per_epoch if job.mode == "replay" else length
-        start = time.perf_counter()
-        uses = spill_uses(
-            job.path,
-            samples,
-            Order(1, len(samples), window=min(length, len(samples))),
-            columns,
-            job.policy,
-            num_nodes,
-            disk,
-            ledger,
-        )
-        seconds = time.perf_counter() - start
-        found, sizing = residents_of(
-            job, demand.counts, columns, sizing, uses, ledger, nodes=largest.nodes
-        )
-        if Slots.bytes(num_nodes, found.capacity, length) > sizing.maker:
-            found = found._replace(capacity=0)
-            sizing = sizing._replace(slots=0, spare=0)
-    start = time.perf_counter()
-    misses = schedule.expected_misses(
-        found, job.policy, uses, demand, num_nodes, ledger
-    )
-    # Programmes are written, too, which takes about as long again.
-    seconds += 2 * (time.perf_counter() - start)
-    if uses is not None:
-        uses.delete()
+        share = every == 1 and can_punch(job.path)
+        # Slots are emptied between windows: what they are worth depends on their length,
+        # which depends on the misses: first as if all slots held the hottest rows.
+        still = min(sizing.hot // max(rows_bytes, 1), num_nodes)
+        top = np.partition(demand.counts, num_nodes - still)[num_nodes - still :]
+        misses = demand.accesses - int(top.sum(dtype=np.int64))
+        room, length = disk - min(sizing.hot, still * rows_bytes), 0
+        while True:
+            window = _window(job, samples, misses, rows_bytes, room, share=share)
+            if job.mode == "replay":
+                window = window._replace(batches=per_epoch)
+            if window.batches <= length:
+                break
+            length = window.batches
+            start = time.perf_counter()
+            uses = spill_uses(
+                job.path,
+                samples,
+                Order(1, len(samples), window=min(length, len(samples))),
+                columns,
+                job.policy,
+                num_nodes,
+                disk,
+                ledger,
+            )
+            seconds = time.perf_counter() - start
+            found, sized = residents_of(
+                job, demand.counts, columns, sizing, uses, ledger, nodes=largest.nodes
+            )
+            if Slots.bytes(num_nodes, found.capacity, length) > sizing.maker:
+                found = found._replace(capacity=0)
+                sized = sized._replace(slots=0, spare=0)
+            start = time.perf_counter()
+            misses = schedule.expected_misses(
+                found, job.policy, uses, demand, num_nodes, ledger
+            )
+            # Programmes are written, too, which takes about as long again.
+            seconds += 2 * (time.perf_counter() - start)
+            if uses is not None:
+                uses.delete()
+        sizing = sized
     hot = found.still
     packs, files = write_hot(job, columns, hot, ledger)
     for path in job.path.glob(f"{trace.SAMPLES}.*"):
         path.unlink()
-    rows_bytes = sum(rows.row_bytes for rows in columns)
     pack = misses * rows_bytes // len(samples)
     sample = int(samples["length"].mean())
     programme = 8 * int(samples["rows"].mean()) + 64
     room = disk - sum(p.hot_bytes for p in packs)
+    window = _window(job, samples, misses, rows_bytes, room, share=share)
+    fits = length if job.mode == "replay" else min(length, window.batches)
+    window = window._replace(batches=fits)
     copies = 2 if job.node_order == "packed" else 1
     whole = (
         copies * sample + programme + pack + 4 * misses // len(samples)
     ) * per_epoch
-    ahead = length < per_epoch or 2.1 * whole < room
+    ahead = share or length < per_epoch or 2.1 * whole < room
     if job.mode == "replay" and whole > room:
         need = whole + disk - room
         raise DiskError(
@@ -218,11 +239,14 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         "programme_bytes": programme * per_epoch,
         "pack_bytes": pack * per_epoch,
         "scan_bytes": sum(rows.file_bytes for rows in columns),
-        "window_batches": length,
-        "window_disk": room // (2 if ahead else 1),
+        "window_batches": window.batches,
+        "window_disk": window.disk if ahead else room,
+        "window_records": window.records if share else window.disk if ahead else room,
+        "window_space": window.disk - window.records if share else 0,
         "ahead": ahead,
         "reuse": every,
         "maker_topology": sizing.topology,
+        "map_graph": job.map_graph,
     }
     sizing = sizing._replace(
         hot=sum(p.hot_bytes for p in packs) + hot_table(packs, hot)
@@ -321,28 +345,50 @@ def at_most(found: np.ndarray[Any, Any]) -> int:
     return min(margin, int(top + 4 * rows.std(ddof=1)) + 1)
 
 
-def _window_length(
-    job: Job,
-    columns: list[Rows],
-    samples: layout.Index,
-    demand: schedule.Demand,
-    disk: int,
-    sizing: Sizing,
-) -> int:
-    """Batches whose records and packs take half of the disk, were all rows but the hottest
-    missed.
+class _Window(NamedTuple):
+    """The longest window that the disk can hold.
+
+    Attributes:
+        batches: Of it.
+        disk: Bytes that it may take.
+        records: Bytes of them for all but packs.
     """
-    per_epoch = len(job.request.batches(0))
-    rows_bytes = sum(rows.row_bytes for rows in columns)
-    counts = np.sort(demand.counts)[::-1]
-    still = min(sizing.hot // max(rows_bytes, 1), len(counts))
-    misses = (demand.accesses - int(counts[:still].sum())) / len(samples)
-    rows = float(samples["rows"].mean())
-    record = float(samples["length"].mean())
-    record *= 2 if job.node_order == "packed" else 1
-    each = record + 8 * rows + misses * (rows_bytes + 4) + 8192
-    room = max(disk - min(sizing.hot, still * rows_bytes), 1)
-    return max(1, min(per_epoch, int(0.5 * room / each)))
+
+    batches: int
+    disk: int
+    records: int
+
+
+def _window(
+    job: Job,
+    samples: layout.Index,
+    misses: int,
+    rows_bytes: int,
+    room: int,
+    *,
+    share: bool,
+) -> _Window:
+    """Windows in ``room`` bytes of disk, of batches like the samples with their ``misses``.
+
+    Two windows halve the disk; where they ``share`` it, packs may take all that the records
+    of both leave, as one is given back while the other grows.
+    """
+    per_epoch, rows = len(job.request.batches(0)), float(samples["rows"].mean())
+    copies = 2 if job.node_order == "packed" else 1
+    missed = misses / len(samples)
+    # Records, programme, uses while it is compiled, and ids of missing rows.
+    record = (
+        copies * float(samples["length"].mean()) + 16 * rows + 4 * missed + 2 * 4096
+    )
+    record = _RECORDS_MARGIN * record
+    pack = _PACKS_MARGIN * (missed * rows_bytes + 4096)
+    each = 2 * record + pack if share else 2 * (record + pack)
+    room = max(room - 2**17, 1)
+    most = max(1, min(per_epoch, int(room / each)))
+    length = -(-per_epoch // -(-per_epoch // most))  # windows of about the same length
+    records = int(record * length) + 2**16
+    disk = room - records if share else room // 2
+    return _Window(length, max(disk, records + 1), records)
 
 
 def write_hot(

@@ -25,6 +25,7 @@ from graphlab.outofcore.columns import DenseRows, Rows
 from graphlab.outofcore.layout import INDEX
 from graphlab.outofcore.reader import ALIGN, Bytes, align_up
 from graphlab.outofcore.schedule import MISSES, Programmes
+from graphlab.outofcore.space import Held
 from graphlab.outofcore.trace import Stop
 from graphlab.outofcore.writer import MOST, Regions, Writer
 from graphlab.progress import track
@@ -221,14 +222,21 @@ class Packed:
         path = self.folder / f"{pack_name(self.rows.name)}.idx"
         layout.write_index(path, self.index, durable=durable)
 
-    def run_once(self, ledger: Ledger, identity: str, stop: Stop) -> None:
+    def run_once(
+        self, ledger: Ledger, identity: str, stop: Stop, held: Held | None = None
+    ) -> None:
         """Pack what is made while it is used: a crash ends it, so nothing is flushed.
 
         Dense rows are written past the page cache, beside the scan, where there is memory
         for that. Takes the free memory of the ledger for pieces of the scan.
 
+        Args:
+            ledger: Account of memory.
+            identity, stop: As for :meth:`run`.
+            held: Of the disk, which is taken as it is written; None: all at once.
+
         Raises:
-            OutOfDiskError: the disk cannot hold the pack; raised before anything is read.
+            OutOfDiskError: the disk cannot hold the pack.
             StoreError: the column's file is damaged.
         """
         rows, free = self.rows, ledger.free
@@ -236,21 +244,27 @@ class Packed:
         waiting = Regions.bytes(len(self.index))
         count = min(MOST + 1, (free // 2 - waiting) // stage)
         if rows.kind != "dense" or count < 2:
+            if held is not None:
+                held.take(self.pack_bytes, stop)
             chunk = min(CHUNK_BYTES, max(2**16, free // 3))
             with ledger.hold("pieces of the scan", 2 * chunk):
                 self.run(chunk, identity, stop)
             return
+
+        def take(size: int) -> None:
+            if held is not None:
+                held.take(size, stop)
+
         with ledger.hold("buffers of writes", count * stage + waiting):
             # Rows behind their scale are copied once more.
             share = 1 if rows.decode != "int8" else 3
             chunk = min(CHUNK_BYTES, ledger.free // share)
             with ledger.hold("pieces of the scan", share * chunk):
                 path = self.folder / f"{pack_name(rows.name)}.bin"
-                writer = Writer(path, self.pack_bytes, stage, count)
+                writer = Writer(path, self.pack_bytes, stage, count, whole=held is None)
+                starts = self.index["offset"].tolist()
                 try:
-                    self._fill(
-                        Regions(writer, self.index["offset"].tolist()), chunk, stop
-                    )
+                    self._fill(Regions(writer, starts, take), chunk, stop)
                 finally:
                     writer.close()
         path = self.folder / f"{pack_name(rows.name)}.idx"

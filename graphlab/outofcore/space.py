@@ -49,7 +49,7 @@ class Space:
             self._change.notify_all()
 
 
-class Share:
+class Held:
     """What one window holds of a space."""
 
     def __init__(self, space: Space) -> None:
@@ -61,7 +61,8 @@ class Share:
         self.held += size
 
     def give(self, size: int) -> None:
-        """Give bytes back."""
+        """Give bytes back, as far as they are held."""
+        size = min(size, self.held)
         self.held -= size
         self._space.give(size)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,14 +24,18 @@ class Writer:
         size: Its bytes.
         stage: Bytes of a buffer.
         count: Buffers; one is filled while the others are written.
+        whole: Allocate all blocks now; else as they are written.
 
     Raises:
         OutOfDiskError: the disk cannot hold it.
     """
 
-    def __init__(self, path: Path, size: int, stage: int, count: int) -> None:
+    def __init__(
+        self, path: Path, size: int, stage: int, count: int, *, whole: bool = True
+    ) -> None:
         self.path, self.stage = path, align_up(stage)
-        self._file = layout.preallocate(path, size)
+        self._file = layout.preallocate(path, size if whole else 0)
+        os.ftruncate(self._file, size)
         self._free = deque(allocate(self.stage) for _ in range(count))
         self._flying: deque[tuple[Bytes, Future[None]]] = deque()
         self._direct = -1
@@ -104,10 +109,16 @@ class Regions:
     Args:
         writer: Of the file.
         starts: First byte of each region, at a whole block.
+        take: Called with the bytes of a write before it is made; may wait.
     """
 
-    def __init__(self, writer: Writer, starts: list[int]) -> None:
-        self._writer, self._starts = writer, starts
+    def __init__(
+        self,
+        writer: Writer,
+        starts: list[int],
+        take: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self._writer, self._starts, self._take = writer, starts, take
         self._tails = allocate(ALIGN * len(starts)).reshape(-1)[: ALIGN * len(starts)]
         self.written = [0] * len(starts)
         self.crc = [0] * len(starts)
@@ -135,6 +146,7 @@ class Regions:
         self._tails[region * ALIGN : region * ALIGN + rest] = buffer[
             whole : whole + rest
         ]
+        self._take(whole)
         self._writer.put(buffer, place, whole)
 
     def finish(self) -> None:
@@ -146,5 +158,6 @@ class Regions:
                 buffer[:held] = self._tails[region * ALIGN :][:held]
                 buffer[held:ALIGN] = 0
                 place = self._starts[region] + written - held
+                self._take(ALIGN)
                 self._writer.put(buffer, place, ALIGN)
         self._writer.finish()

@@ -53,7 +53,7 @@ def disk_of(folder) -> int:
     for place, _, names in os.walk(folder):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
-                total += os.stat(os.path.join(place, name)).st_size
+                total += 512 * os.stat(os.path.join(place, name)).st_blocks
     return total
 
 
