@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -67,6 +68,8 @@ class Rolling:
         rank: Named in the folders, for people; loaders of one plan share no windows.
         record_bytes, sparse_bytes, max_rows: Room that was planned for a batch.
         verify: Whether checksums are compared when a batch is read first.
+        kept: Batches whose packs stay for a while after they were read, because a process
+            that ends now has not handed them over.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Rolling:
         sparse_bytes: int,
         max_rows: int,
         verify: bool,
+        kept: int,
     ) -> None:
         self._maker, self._folder = maker, folder
         self._assembler, self._columns, self._ring = assembler, columns, ring
@@ -100,6 +104,7 @@ class Rolling:
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="graphlab-window")
         self._stop = Stop()
+        self._kept, self._done = kept, deque[int]()
         self._window: Window | None = None
         self._replay: Replay | None = None
         self._next: tuple[Span, Future[Window]] | None = None
@@ -153,10 +158,14 @@ class Rolling:
         return make
 
     def _give_back(self, window: Window, number: int) -> None:
-        """Give the blocks of a batch's packs back: it was read."""
+        """Give the blocks of packs that were read back, oldest first."""
         if window.held is None:
             return
         assert self._replay is not None
+        self._done.append(number)
+        if len(self._done) <= self._kept:
+            return
+        number = self._done.popleft()
         window.gone.add(number)
         save(window, self._identity)  # whoever finds the window must not read it again
         for part in self._replay.trace.parts[2:]:
@@ -253,6 +262,7 @@ class Rolling:
         if self._window is not None:
             self._window.delete()
             self._window = None
+            self._done.clear()
 
     def _enter(self, window: Window) -> None:
         self._grow(window)

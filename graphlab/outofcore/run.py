@@ -258,4 +258,5 @@ def _rolling(
         sparse_bytes=sizing.sparse,
         max_rows=totals["largest"][0],
         verify=verify,
+        kept=sizing.prefetch + 1,
     )
