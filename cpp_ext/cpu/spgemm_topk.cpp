@@ -20,6 +20,8 @@ namespace {
 
 // Rows that a thread takes at a time.
 constexpr int64_t kRows = 256;
+// Columns up to which a thread holds a sum for each: 4 MB stay in a core's cache.
+constexpr int64_t kTableColumns = 1 << 19;
 
 template <typename T, typename Index>
 struct Matrix {
@@ -37,9 +39,53 @@ struct Entry {
   double value;
 };
 
-// Sums of one row by column: a table with open addressing, emptied by forgetting it.
-class Accumulator {
+bool by_column(const Entry& x, const Entry& y) { return x.column < y.column; }
+
+// Sums of one row by column, for few columns: a place for each, and bits that say which
+// are in use. Two levels of bits give them back in order without sorting.
+class Table {
  public:
+  explicit Table(int64_t columns)
+      : sums_(columns),
+        used_((columns + 63) / 64),
+        words_((static_cast<int64_t>(used_.size()) + 63) / 64) {}
+  void reset(int64_t) {}
+  void add(int64_t column, double value) {
+    uint64_t& word = used_[column >> 6];
+    const uint64_t bit = 1ull << (column & 63);
+    if (word & bit) {
+      sums_[column] += value;
+      return;
+    }
+    word |= bit;
+    words_[column >> 12] |= 1ull << (column >> 6 & 63);
+    sums_[column] = value;
+  }
+  // Moves the sums out, by ascending column.
+  void take(std::vector<Entry>& entries) {
+    entries.clear();
+    for (size_t at = 0; at < words_.size(); ++at) {
+      for (uint64_t words = words_[at]; words != 0; words &= words - 1) {
+        const int64_t word = static_cast<int64_t>(at) * 64 + std::countr_zero(words);
+        for (uint64_t bits = used_[word]; bits != 0; bits &= bits - 1) {
+          const int64_t column = word * 64 + std::countr_zero(bits);
+          entries.push_back({column, sums_[column]});
+        }
+        used_[word] = 0;
+      }
+      words_[at] = 0;
+    }
+  }
+
+ private:
+  std::vector<double> sums_;
+  std::vector<uint64_t> used_, words_;
+};
+
+// The same for any number of columns: open addressing, emptied by forgetting it.
+class Hash {
+ public:
+  explicit Hash(int64_t) {}
   void reset(int64_t most) {
     const uint64_t wanted = std::bit_ceil(static_cast<uint64_t>(2 * most + 2));
     if (wanted > slots_.size()) slots_.resize(wanted);
@@ -60,7 +106,10 @@ class Accumulator {
     slots_[slot] = static_cast<int64_t>(entries_.size());
     entries_.push_back({column, value});
   }
-  std::vector<Entry>& entries() { return entries_; }
+  void take(std::vector<Entry>& entries) {
+    entries.swap(entries_);
+    std::sort(entries.begin(), entries.end(), by_column);
+  }
 
  private:
   std::vector<int64_t> slots_;
@@ -68,7 +117,7 @@ class Accumulator {
   uint64_t mask_ = 0;
 };
 
-template <typename T, typename Index>
+template <typename T, typename Index, typename Sums>
 class Product {
  public:
   Product(Matrix<T, Index> a, Matrix<T, Index> b, std::optional<Matrix<T, Index>> c,
@@ -83,9 +132,10 @@ class Product {
     std::atomic<bool> good{true};
     const int64_t threads = std::min<int64_t>(torch::stable::get_num_threads(), blocks);
     torch::stable::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
-      Accumulator sums;
+      Sums sums(columns_);
+      std::vector<Entry> entries;
       for (int64_t block = next++; block < blocks; block = next++) {
-        if (!make_block(block, sums)) good = false;
+        if (!make_block(block, sums, entries)) good = false;
       }
     });
     GL_CHECK(good, "indices must be below the number of rows and columns");
@@ -119,13 +169,13 @@ class Product {
     std::vector<T> val;
   };
 
-  bool make_block(int64_t block, Accumulator& sums) {
+  bool make_block(int64_t block, Sums& sums, std::vector<Entry>& entries) {
     Part& part = parts_[block];
     bool good = true;
     for (int64_t row = block * kRows; row < std::min(rows_, (block + 1) * kRows);
          ++row) {
       good &= make_row(row, sums);
-      std::vector<Entry>& entries = sums.entries();
+      sums.take(entries);
       if (k_ > 0 && static_cast<int64_t>(entries.size()) > k_) {
         // Of equal values the smaller columns stay.
         std::nth_element(entries.begin(), entries.begin() + k_, entries.end(),
@@ -134,9 +184,8 @@ class Product {
                                   (x.value == y.value && x.column < y.column);
                          });
         entries.resize(k_);
+        std::sort(entries.begin(), entries.end(), by_column);
       }
-      std::sort(entries.begin(), entries.end(),
-                [](const Entry& x, const Entry& y) { return x.column < y.column; });
       part.counts.push_back(static_cast<int64_t>(entries.size()));
       for (const Entry& entry : entries) {
         part.idx.push_back(static_cast<Index>(entry.column));
@@ -147,7 +196,7 @@ class Product {
   }
 
   // Products are added in the order of A's entries, then of B's, then C's entries.
-  bool make_row(int64_t row, Accumulator& sums) {
+  bool make_row(int64_t row, Sums& sums) {
     bool good = true;
     int64_t most = c_ ? c_->ptr[row + 1] - c_->ptr[row] : 0;
     for (int64_t e = a_.ptr[row]; e < a_.ptr[row + 1]; ++e) {
@@ -220,10 +269,14 @@ std::tuple<Tensor, Tensor, Tensor> spgemm_topk(const Tensor& a_ptr, const Tensor
   const auto call = [&]<typename T, typename Index>() {
     std::optional<Matrix<T, Index>> c;
     if (with_c) c.emplace(*c_ptr, *c_idx, *c_val);
-    Product<T, Index> product(Matrix<T, Index>(a_ptr, a_idx, a_val),
-                              Matrix<T, Index>(b_ptr, b_idx, b_val), c,
-                              a_ptr.size(0) - 1, b_ptr.size(0) - 1, num_cols, k);
-    return product.run(a_ptr, a_idx, a_val);
+    const auto multiply = [&]<typename Sums>() {
+      Product<T, Index, Sums> product(
+          Matrix<T, Index>(a_ptr, a_idx, a_val), Matrix<T, Index>(b_ptr, b_idx, b_val),
+          c, a_ptr.size(0) - 1, b_ptr.size(0) - 1, num_cols, k);
+      return product.run(a_ptr, a_idx, a_val);
+    };
+    return num_cols <= kTableColumns ? multiply.template operator()<Table>()
+                                     : multiply.template operator()<Hash>();
   };
   const bool narrow = index == ScalarType::Int;
   if (type == ScalarType::Float)

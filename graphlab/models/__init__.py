@@ -26,7 +26,7 @@ from graphlab.models.link_presets import link_preset as link_preset
 from graphlab.models.magnet import MagNet as MagNet
 from graphlab.models.ncn import GAE as GAE
 from graphlab.models.ncn import NCN as NCN
-from graphlab.models.ncn import NCNC as NCNC
+from graphlab.models.ncnc import NCNC as NCNC
 from graphlab.models.pamc import PamCLoss as PamCLoss
 from graphlab.models.pamc_cgc import PamCGC as PamCGC
 from graphlab.models.presets import PUBLIC_SPLIT as PUBLIC_SPLIT

@@ -12,7 +12,8 @@ from graphlab import check
 from graphlab.graph import Graph
 from graphlab.models.link_encoder import Conv, LinkEncoder
 from graphlab.models.link_graph import LinkGraph
-from graphlab.models.ncn import GAE, NCN, NCNC
+from graphlab.models.ncn import GAE, NCN
+from graphlab.models.ncnc import NCNC
 from graphlab.models.refined_gae import HadamardMLP
 
 HEADS = ("gae", "ncn", "ncnc", "hadamard")

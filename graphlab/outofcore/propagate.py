@@ -33,7 +33,8 @@ class PropagatedColumn:
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self._blocks = [np.load(file, mmap_mode="r") for file in files]
+        self._blocks: list[Any] = [np.load(file, mmap_mode="r") for file in files]
+        self._files = list(files)
         self._slots = self._blocks[0].shape[1]
         self._width = sum(block.shape[2] for block in self._blocks)
         self.shape = (len(self._blocks[0]), self._slots * self._width)
@@ -46,8 +47,17 @@ class PropagatedColumn:
             out = torch.empty(len(ids), self.shape[1])
         rows = out.view(len(ids), self._slots, self._width)
         place = 0
-        for block in self._blocks:
-            part = torch.from_numpy(block[ids.numpy()])
+        first, count = (int(ids[0]) if len(ids) else 0), len(ids)
+        in_order = torch.equal(ids, torch.arange(first, first + count))
+        for block, file in zip(self._blocks, self._files, strict=True):
+            if in_order:
+                # One read a block: page by page through the map, each would be a fault.
+                shape = (count, *block.shape[1:])
+                at = block.offset + first * block.strides[0]
+                held = np.fromfile(file, block.dtype, int(np.prod(shape)), offset=at)
+                part = torch.from_numpy(held).view(shape)
+            else:
+                part = torch.from_numpy(block[ids.numpy()])
             rows[..., place : place + part.shape[2]] = part
             place += part.shape[2]
         return out

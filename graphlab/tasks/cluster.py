@@ -135,7 +135,7 @@ def fit(
     outcomes = []
     found: dict[int, dict[str, Tensor]] = {}
     try:
-        with interrupt.listen() as request:
+        with interrupt.listen() as request, memory.keep_freed():
             for seed in seeds:
                 done = None if folder is None else folder.finished(seed)
                 if done is None:

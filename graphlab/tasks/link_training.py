@@ -12,7 +12,7 @@ from torch.nn import functional
 from graphlab import check, sizes
 from graphlab.graph import Graph
 from graphlab.models.link_model import LinkModel
-from graphlab.models.ncn import NCNC
+from graphlab.models.ncnc import NCNC
 from graphlab.ops import rng
 from graphlab.sample.negative import NonEdges, bounded
 from graphlab.tasks import calling, source

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphlab import progress
+from graphlab import memory, progress
 from graphlab.datasets import Dataset
 from graphlab.ops import rng
 from graphlab.tasks import baselines, calling, checkpoint, interrupt, labels, source
@@ -167,14 +167,19 @@ class Training:
         done = at.epoch * batches + at.batch
         total = self._settings.epochs * batches
         what = f"{job.title} {self._seed}"
+        # With a loader, its memory budget speaks for the process.
+        in_memory = job.loader is None
         with (
             contextlib.closing(self._source),
+            memory.keep_freed() if in_memory else contextlib.nullcontext() as kept,
             progress.track(what, total, unit, done=done) as bar,
         ):
             while not at.is_over(self._settings):
                 for loss in self._steps():
                     bar.advance(note=self._note(loss))
                 self._end_epoch()
+                if kept is not None:
+                    kept.settle()
                 self._pause_if_asked()
         return self._finish()
 

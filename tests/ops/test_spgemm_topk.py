@@ -110,3 +110,16 @@ def test_errors_name_the_argument(change, error, message):
     call = {"a": M, "b": M, "num_cols": 2} | change
     with pytest.raises(error, match=message):
         ops.spgemm_topk(call.pop("a"), call.pop("b"), call.pop("num_cols"), **call)
+
+
+@pytest.mark.parametrize("k", [None, 5])
+def test_few_and_many_columns_give_the_same(k):
+    # Few columns have a place each, many are hashed.
+    cols, apart = 300, 4_000
+    a = random_matrix(40, 60, 0.2, 0)
+    ptr, idx, val = random_matrix(60, cols, 0.2, 1)
+    near = ops.spgemm_topk(a, (ptr, idx, val), cols, k=k)
+    far = ops.spgemm_topk(a, (ptr, idx * apart, val), cols * apart, k=k)
+    assert torch.equal(near[0], far[0])
+    assert torch.equal(near[1] * apart, far[1])
+    assert torch.equal(near[2], far[2])

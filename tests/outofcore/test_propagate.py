@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from graphlab.errors import BudgetError
 from graphlab.graph import DirectedOperators
 from graphlab.models import ADPA
 from graphlab.outofcore import Store, propagate
+from graphlab.outofcore.propagate import PropagatedColumn
 
 PIECES = 2 * 8 * 2**20
 
@@ -96,3 +98,15 @@ def test_no_features(tmp_path: Path) -> None:
     d = gl.datasets.generate("rmat", num_nodes=30, num_edges=90)
     with pytest.raises(ValueError, match="`source` must have features"):
         propagate(d, tmp_path / "rows")
+
+
+def test_rows_of_blocks_in_any_order(tmp_path: Path) -> None:
+    blocks = [torch.randn(9, 2, 3).numpy(), torch.randn(9, 2, 1).numpy()]
+    files = [tmp_path / f"rows-{i}.npy" for i in range(2)]
+    for file, block in zip(files, blocks, strict=True):
+        np.save(file, block)
+    rows = PropagatedColumn(files)
+    whole = torch.from_numpy(np.concatenate(blocks, 2)).view(9, 8)
+    for ids in ([2, 3, 4, 5], [7, 0, 0, 8], [6], []):
+        wanted = torch.tensor(ids, dtype=torch.int64)
+        assert torch.equal(rows.gather(wanted), whole[wanted])
