@@ -167,7 +167,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         # Slots are emptied between windows: what they are worth depends on their length,
         # which depends on the misses: first as if all slots held the hottest rows.
         still = min(sizing.hot // max(rows_bytes, 1), num_nodes)
-        top = np.partition(demand.counts, num_nodes - still)[num_nodes - still :]
+        top = np.sort(demand.counts)[num_nodes - still :]
         misses = demand.accesses - int(top.sum(dtype=np.int64))
         room, length = disk - min(sizing.hot, still * rows_bytes), 0
         while True:

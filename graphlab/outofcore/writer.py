@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from graphlab.errors import OutOfDiskError
 from graphlab.outofcore import layout
 from graphlab.outofcore.reader import ALIGN, Bytes, align_up, allocate
 
@@ -72,6 +73,11 @@ class Writer:
                 descriptor = self._file if self._direct < 0 else self._direct
                 done += os.pwrite(descriptor, data[done:].data, place + done)
             except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    need, found = f"room for {len(data)} bytes", "a full device"
+                    raise OutOfDiskError(
+                        self.path, place + done, need, found, "free some"
+                    ) from error
                 refused = error.errno in (errno.EINVAL, errno.EOPNOTSUPP)
                 if self._direct < 0 or not refused:
                     raise
@@ -81,6 +87,7 @@ class Writer:
         """Wait for all writes.
 
         Raises:
+            OutOfDiskError: the device is full.
             OSError: one has failed.
         """
         while self._flying:
