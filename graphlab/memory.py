@@ -19,20 +19,37 @@ def available() -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * 1024
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ):
+    for folder, limit, used in _groups():
         try:
-            text = Path(limit).read_text().strip()
+            text = (folder / limit).read_text().strip()
             if text != "max":
-                free = min(free, int(text) - int(Path(used).read_text()))
+                free = min(free, int(text) - int((folder / used).read_text()))
         except OSError:
             continue
     return max(free, 0)
+
+
+def _groups() -> Iterator[tuple[Path, str, str]]:
+    """Folders of the control groups that this process is in, and of those above."""
+    one = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    two = ("memory.max", "memory.current")
+    places = [("/sys/fs/cgroup", "/", two), ("/sys/fs/cgroup/memory", "/", one)]
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, kinds, place = line.split(":", 2)
+        if not kinds:
+            places.append(("/sys/fs/cgroup", place, two))
+        elif "memory" in kinds.split(","):
+            places.append(("/sys/fs/cgroup/memory", place, one))
+    for root, place, names in places:
+        folder = Path(root + place)
+        while folder != Path(root):
+            yield folder, *names
+            folder = folder.parent
+        yield folder, *names
 
 
 def require(function: str, what: str, needed: int, instead: str = "") -> None:

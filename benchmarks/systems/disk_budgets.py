@@ -31,7 +31,8 @@ BUDGETS = [
         ("auto", (0, 1, 0.25)),
     )
     for disk in disks
-    for memory in (0.08, 0.15, 0.4)
+    # Rolling needs more than others: it samples and packs beside reading.
+    for memory in ((0.08, 0.15, 0.25, 0.4) if mode == "rolling" else (0.08, 0.15, 0.4))
 ]
 
 

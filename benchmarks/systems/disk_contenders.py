@@ -193,6 +193,8 @@ def by_partitions(setting: Setting) -> Iterator[Any]:
 
 def child(kind: str, setting: Setting, train: bool, out: str) -> dict[str, Any]:
     """One epoch; what a contender prints."""
+    import torch_geometric.data  # noqa: F401  what starting costs is no part of an epoch
+
     import graphlab as gl
 
     torch.manual_seed(0)
@@ -358,6 +360,13 @@ def cases(quick: bool) -> Iterable[Case]:
             warmups=0,
         )
     epoch = whole if quick else whole._replace(batches=0)
+    yield Case(
+        f"loader only, {shape}, whole epoch, {memory}",
+        lambda seed: setup(epoch, False, None),
+        {**epoch.facts, "model": None},
+        repeats=2,
+        warmups=0,
+    )
     slow = {"read_bps": SLOW.read_bps, "read_iops": SLOW.read_iops}
     yield Case(
         f"slow disk, {shape}, whole epoch, {memory}",

@@ -1,61 +1,133 @@
 // SPDX-License-Identifier: Apache-2.0
-// assemble_hits, assemble_rows, assemble_sparse, keep_rows: the executor of a gather
-// programme.
+// assemble_hits, assemble_rows, assemble_reads, assemble_sparse: the executor of a
+// gather programme.
 //
 // A batch's rows come from slots in memory (hits) and from bytes that were just read
-// from a pack (misses). One thread each: the loader assembles while the caller's own
-// threads compute.
+// from a pack (misses).
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <string>
 
 #include "codec.h"
+#include "crc.h"
+#include "parallel.h"
 #include "simd.h"
+#include "uring.h"
 
 namespace graphlab {
 namespace {
 
-// Rows ahead to ask the memory for: about the latency of one row's first lines.
-constexpr int64_t kAhead = 8;
+// Bytes of later rows on their way from memory while a row is copied, and of one row:
+// the rest of a long row is found by the hardware prefetcher.
+constexpr int64_t kAheadBytes = 1 << 14;
+constexpr int64_t kAheadRowBytes = 1 << 10;
+// One task covers about this many bytes: it amortises the hand-over to a thread.
+constexpr int64_t kGrainBytes = 1 << 18;
 
-// Copies hits; notes for each pack row where it belongs. Returns false on a slot or a
-// pack row that does not exist.
+int64_t grain_rows(int64_t row_bytes) {
+  return std::max<int64_t>(1, kGrainBytes / std::max<int64_t>(1, row_bytes));
+}
+
+// Rows that are sorted into hits and others at a time.
+constexpr int64_t kBlock = 1024;
+
+// Copies hits of rows [lo, hi); notes for each pack row where it belongs. Returns false
+// on a slot or a pack row that does not exist. Hits and others alternate at random, so
+// they are told apart without a branch.
 GL_MULTIVERSION bool copy_hits(const Codec& codec, const uint8_t* slots,
-                               int64_t num_slots, const int32_t* source, int64_t rows,
-                               uint8_t* out, int32_t* dst, int64_t num_packed) {
-  for (int64_t i = 0; i < rows; ++i) {
-    if (i + kAhead < rows && source[i + kAhead] >= 0) {
-      const uint8_t* next = slots + source[i + kAhead] * codec.row_bytes;
-      for (int64_t line = 0; line < 256 && line < codec.row_bytes; line += 64) {
-        __builtin_prefetch(next + line);
-      }
+                               int64_t num_slots, const int32_t* source, int64_t lo,
+                               int64_t hi, uint8_t* out, int32_t* dst,
+                               int64_t num_packed) {
+  const int64_t stored = codec.row_bytes;
+  const int64_t ahead =
+      std::clamp<int64_t>(kAheadBytes / std::max<int64_t>(stored, 1), 2, 64);
+  const int64_t fetch = std::min(stored, kAheadRowBytes);
+  int32_t hits[kBlock], others[kBlock];
+  for (int64_t first = lo; first < hi; first += kBlock) {
+    const int64_t size = std::min(kBlock, hi - first);
+    int64_t hit = 0, other = 0;
+    for (int64_t k = 0; k < size; ++k) {
+      const bool there = source[first + k] >= 0;
+      hits[hit] = static_cast<int32_t>(k);
+      others[other] = static_cast<int32_t>(k);
+      hit += there;
+      other += !there;
     }
-    const int64_t from = source[i];
-    if (from >= 0) {
-      if (from >= num_slots) return false;
-      place(codec, slots + from * codec.row_bytes, out + i * codec.out_bytes);
-    } else {
-      if (~from >= num_packed) return false;
-      dst[~from] = static_cast<int32_t>(i);
+    for (int64_t k = 0; k < hit; ++k) {
+      if (source[first + hits[k]] >= num_slots) return false;
+    }
+    for (int64_t k = 0; k < other; ++k) {
+      const int64_t i = first + others[k];
+      if (~source[i] >= num_packed) return false;
+      dst[~source[i]] = static_cast<int32_t>(i);
+    }
+    for (int64_t k = 0; k < hit; ++k) {
+      if (k + ahead < hit) {
+        const uint8_t* later = slots + source[first + hits[k + ahead]] * stored;
+        for (int64_t line = 0; line < fetch; line += 64)
+          __builtin_prefetch(later + line);
+      }
+      const int64_t i = first + hits[k];
+      place(codec, slots + source[i] * stored, out + i * codec.out_bytes);
     }
   }
+  if (codec.stream) stream_end();
   return true;
 }
 
-// Copies rows of a read to their places; offset == nullptr: rows stand back to back.
-GL_MULTIVERSION bool copy_rows(const Codec& codec, const uint8_t* bytes, int64_t size,
-                               const int64_t* offset, const int32_t* dst, int64_t count,
-                               uint8_t* out, int64_t rows) {
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t from = offset == nullptr ? i * codec.row_bytes : offset[i];
-    if (from < 0 || from > size - codec.row_bytes) return false;
-    if (dst[i] < 0 || dst[i] >= rows) return false;
-    place(codec, bytes + from, out + dst[i] * codec.out_bytes);
+// What is read: rows back to back, or at offsets.
+struct Source {
+  const uint8_t* bytes;
+  int64_t size;
+  const int64_t* offset;  // nullptr: back to back
+};
+
+// Slots that take rows as they are stored.
+struct Keep {
+  const int32_t* slot;  // of each row, or -1; nullptr: nothing is kept
+  uint8_t* slots;
+  int64_t num_slots;
+  bool stream;
+};
+
+// Copies rows [lo, hi) of a read to their places, and into slots.
+GL_MULTIVERSION bool copy_rows(const Codec& codec, const Source& source,
+                               const int32_t* dst, const Keep& keep, int64_t lo,
+                               int64_t hi, uint8_t* out, int64_t rows) {
+  const int64_t stored = codec.row_bytes;
+  int32_t kept[kBlock];
+  for (int64_t first = lo; first < hi; first += kBlock) {
+    const int64_t end = std::min(first + kBlock, hi);
+    for (int64_t i = first; i < end; ++i) {
+      const int64_t from = source.offset == nullptr ? i * stored : source.offset[i];
+      if (from < 0 || from > source.size - stored) return false;
+      if (dst[i] < 0 || dst[i] >= rows) return false;
+      place(codec, source.bytes + from, out + dst[i] * codec.out_bytes);
+    }
+    if (keep.slot == nullptr) continue;
+    int64_t count = 0;
+    for (int64_t i = first; i < end; ++i) {
+      kept[count] = static_cast<int32_t>(i - first);
+      count += keep.slot[i] >= 0;
+    }
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t i = first + kept[k];
+      if (keep.slot[i] >= keep.num_slots) return false;
+      const int64_t from = source.offset == nullptr ? i * stored : source.offset[i];
+      uint8_t* slot = keep.slots + keep.slot[i] * stored;
+      if (keep.stream) {
+        stream_lines(slot, source.bytes + from, stored);
+      } else {
+        std::memcpy(slot, source.bytes + from, static_cast<size_t>(stored));
+      }
+    }
   }
+  if (codec.stream || keep.stream) stream_end();
   return true;
 }
 
@@ -93,60 +165,122 @@ void assemble_hits(const Tensor& slots, const Tensor& source, std::string decode
   GL_CHECK(source.size(0) == out.size(0), "`source` must have one entry per row");
   int32_t* place_of = dst.mutable_data_ptr<int32_t>();
   std::fill(place_of, place_of + dst.size(0), -1);
+  const int32_t* from = source.const_data_ptr<int32_t>();
+  const uint8_t* held = raw(slots);
+  uint8_t* to = raw(out);
+  const int64_t num_slots = slots.size(0), packed = dst.size(0);
   const bool fine =
-      copy_hits(codec, raw(slots), slots.size(0), source.const_data_ptr<int32_t>(),
-                source.size(0), raw(out), place_of, dst.size(0));
-  if (codec.stream) stream_end();
+      over_range(out.size(0), grain_rows(codec.out_bytes), [&](int64_t lo, int64_t hi) {
+        return copy_hits(codec, held, num_slots, from, lo, hi, to, place_of, packed);
+      });
   GL_CHECK(fine, "`source` names a slot or a pack row that does not exist");
   for (int64_t i = 0; i < dst.size(0); ++i) {
     GL_CHECK(place_of[i] >= 0, "`source` leaves out a pack row");
   }
 }
 
-void assemble_rows(const Tensor& bytes, std::optional<Tensor> offset, const Tensor& dst,
-                   std::string decode, Tensor out) {
-  const Codec codec = codec_for(out, decode);
-  check_vector(bytes, ScalarType::Byte, "bytes");
+// Where rows of a read go.
+struct Sink {
+  Codec codec;
+  const int32_t* dst;
+  Keep keep;
+  uint8_t* out;
+  int64_t rows;
+
+  // Places `count` rows, of which the first has number `first`.
+  bool put(const Source& source, int64_t first, int64_t count) const {
+    Keep kept = keep;
+    if (kept.slot != nullptr) kept.slot += first;
+    return over_range(count, grain_rows(codec.out_bytes), [&](int64_t lo, int64_t hi) {
+      return copy_rows(codec, source, dst + first, kept, lo, hi, out, rows);
+    });
+  }
+};
+
+Sink sink_for(const Tensor& dst, const std::string& decode, const Tensor& out,
+              const std::optional<Tensor>& keep, const std::optional<Tensor>& slots) {
+  Sink sink{codec_for(out, decode), nullptr, {}, raw(out), out.size(0)};
   check_vector(dst, ScalarType::Int, "dst");
-  const int64_t* starts = nullptr;
+  sink.dst = dst.const_data_ptr<int32_t>();
+  if (!keep.has_value()) return sink;
+  const int64_t stored = sink.codec.row_bytes;
+  check_vector(*keep, ScalarType::Int, "keep");
+  GL_CHECK(keep->size(0) == dst.size(0), "`keep` must be as long as `dst`");
+  GL_CHECK(slots.has_value() && slots->scalar_type() == ScalarType::Byte &&
+               slots->dim() == 2 && slots->size(1) == stored,
+           "`slots` must be uint8 [slots, row bytes]");
+  check_contiguous(*slots, "slots");
+  // A kept row is read batches later: it need not pass through the caches.
+  const bool stream = stored > 0 && stored % 64 == 0 &&
+                      reinterpret_cast<uintptr_t>(raw(*slots)) % 16 == 0 &&
+                      slots->size(0) * stored > kStreamBytes;
+  sink.keep = {keep->const_data_ptr<int32_t>(), raw(*slots), slots->size(0), stream};
+  return sink;
+}
+
+void assemble_rows(const Tensor& bytes, std::optional<Tensor> offset, const Tensor& dst,
+                   std::string decode, Tensor out, std::optional<Tensor> keep,
+                   std::optional<Tensor> slots) {
+  check_vector(bytes, ScalarType::Byte, "bytes");
+  const Sink sink = sink_for(dst, decode, out, keep, slots);
+  Source source{raw(bytes), bytes.size(0), nullptr};
   if (offset.has_value()) {
     check_vector(*offset, ScalarType::Long, "offset");
     GL_CHECK(offset->size(0) == dst.size(0), "`offset` must be as long as `dst`");
-    starts = offset->const_data_ptr<int64_t>();
+    source.offset = offset->const_data_ptr<int64_t>();
   }
-  const bool fine =
-      copy_rows(codec, raw(bytes), bytes.size(0), starts, dst.const_data_ptr<int32_t>(),
-                dst.size(0), raw(out), out.size(0));
-  if (codec.stream) stream_end();
-  GL_CHECK(fine, "`offset` or `dst` reaches past the end");
+  GL_CHECK(sink.put(source, 0, dst.size(0)),
+           "`offset`, `dst` or `keep` reaches past the end");
 }
 
-void keep_rows(const Tensor& bytes, const Tensor& keep, Tensor slots) {
-  GL_CHECK(slots.dim() == 2 && slots.scalar_type() == ScalarType::Byte,
-           "`slots` must be uint8 [slots, row bytes]");
-  check_contiguous(slots, "slots");
-  check_vector(bytes, ScalarType::Byte, "bytes");
-  check_vector(keep, ScalarType::Int, "keep");
-  const int64_t count = keep.size(0), size = slots.size(1), places = slots.size(0);
-  GL_CHECK(bytes.size(0) >= count * size, "`bytes` is shorter than `keep` says");
-  const int32_t* slot = keep.const_data_ptr<int32_t>();
-  const uint8_t* from = raw(bytes);
-  uint8_t* to = raw(slots);
-  // A kept row is read batches later: it need not pass through the caches.
-  const bool lines = size > 0 && size % 64 == 0 &&
-                     reinterpret_cast<uintptr_t>(to) % 16 == 0 &&
-                     places * size > kStreamBytes;
-  for (int64_t i = 0; i < count; ++i) {
-    GL_CHECK(slot[i] < places, "`keep` names a slot that does not exist");
-    if (slot[i] < 0) continue;
-    if (lines) {
-      stream_lines(to + slot[i] * size, from + i * size, size);
-    } else {
-      std::memcpy(to + slot[i] * size, from + i * size, static_cast<size_t>(size));
-    }
+#ifdef GL_URING
+
+// found: pieces, rows, bytes moved, and the checksum after them.
+int64_t assemble_reads(Tensor buffer, int64_t handle, int64_t pieces, const Tensor& dst,
+                       std::string decode, Tensor out, std::optional<Tensor> keep,
+                       std::optional<Tensor> slots, int64_t crc, Tensor found) {
+  const auto open = find_ring(handle);
+  Reads& reads = open->reads;
+  const Sink sink = sink_for(dst, decode, out, keep, slots);
+  check_vector(buffer, ScalarType::Byte, "buffer");
+  check_vector(found, ScalarType::Long, "found");
+  GL_CHECK(found.size(0) == 4, "`found` must have four entries");
+  uint8_t* data = buffer.mutable_data_ptr<uint8_t>();
+  int64_t* told = found.mutable_data_ptr<int64_t>();
+  const int64_t stored = std::max<int64_t>(1, sink.codec.row_bytes);
+  int64_t piece = 0, rows = 0, moved = 0;
+  int error = reads.pump(data);
+  for (; piece < pieces && error == 0; ++piece) {
+    error = reads.wait();
+    // What ended short, or failed, is the caller's to read again.
+    if (error != 0 || reads.empty() || !reads.whole()) break;
+    const uint8_t* from = data + reads.place() * reads.segment() + reads.front().head;
+    const int64_t length = reads.front().length, count = length / stored;
+    GL_CHECK(rows + count <= dst.size(0), "`dst` is shorter than what was read");
+    if (crc >= 0) crc = crc32c_after(static_cast<uint32_t>(crc), from, length);
+    GL_CHECK(sink.put({from, length, nullptr}, rows, count),
+             "`dst` or `keep` reaches past the end");
+    rows += count;
+    moved += reads.got();
+    reads.pop();
+    error = reads.pump(data);
   }
-  if (lines) stream_end();
+  told[0] = piece;
+  told[1] = rows;
+  told[2] = moved;
+  told[3] = crc;
+  return -error;
 }
+
+#else
+
+int64_t assemble_reads(Tensor buffer, int64_t handle, int64_t pieces, const Tensor& dst,
+                       std::string decode, Tensor out, std::optional<Tensor> keep,
+                       std::optional<Tensor> slots, int64_t crc, Tensor found) {
+  return -ENOSYS;
+}
+
+#endif
 
 void assemble_sparse(const Tensor& bytes, const Tensor& begin, const Tensor& end,
                      const Tensor& dst, Tensor out) {
@@ -176,8 +310,8 @@ void assemble_sparse(const Tensor& bytes, const Tensor& begin, const Tensor& end
 STABLE_TORCH_LIBRARY_IMPL(graphlab_io, CPU, m) {
   m.impl("assemble_hits", TORCH_BOX(&assemble_hits));
   m.impl("assemble_rows", TORCH_BOX(&assemble_rows));
+  m.impl("assemble_reads", TORCH_BOX(&assemble_reads));
   m.impl("assemble_sparse", TORCH_BOX(&assemble_sparse));
-  m.impl("keep_rows", TORCH_BOX(&keep_rows));
 }
 
 }  // namespace graphlab

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // crc32c: Castagnoli checksum of a byte buffer; SSE4.2 where the processor has it.
+#include "crc.h"
+
 #include <torch/csrc/stable/library.h>
 
 #include <array>
@@ -152,10 +154,14 @@ int64_t crc32c(const Tensor& bytes, int64_t crc) {
   check_vector(bytes, ScalarType::Byte, "bytes");
   GL_CHECK(crc >= 0 && crc <= 0xFFFFFFFFLL, "`crc` must have 32 bits");
   const uint8_t* data = bytes.const_data_ptr<uint8_t>();
-  return ~crc_update(~static_cast<uint32_t>(crc), data, bytes.numel()) & 0xFFFFFFFFu;
+  return crc32c_after(static_cast<uint32_t>(crc), data, bytes.numel());
 }
 
 }  // namespace
+
+uint32_t crc32c_after(uint32_t before, const uint8_t* data, size_t size) {
+  return ~crc_update(~before, data, size);
+}
 
 STABLE_TORCH_LIBRARY_IMPL(graphlab_io, CPU, m) { m.impl("crc32c", TORCH_BOX(&crc32c)); }
 

@@ -52,7 +52,8 @@ int64_t uring_rows(Tensor buffer, int64_t handle, int64_t file, const Tensor& re
                    const Tensor& begin, const Tensor& dst, std::optional<Tensor> scale,
                    std::string decode, Tensor out, std::optional<Tensor> keep,
                    std::optional<Tensor> slots, Tensor failed) {
-  const auto ring = find_ring(handle);
+  const auto open = find_ring(handle);
+  Uring* ring = &open->ring;
   check_vector(buffer, ScalarType::Byte, "buffer");
   GL_CHECK(requests.dim() == 2 && requests.size(1) == 3 &&
                requests.scalar_type() == ScalarType::Long,
@@ -63,7 +64,7 @@ int64_t uring_rows(Tensor buffer, int64_t handle, int64_t file, const Tensor& re
   check_vector(failed, ScalarType::Bool, "failed");
   const int64_t rows = dst.size(0), count = requests.size(0);
   GL_CHECK(begin.size(0) == rows && failed.size(0) == count, "lengths differ");
-  GL_CHECK(ring->in_flight() == 0, "a read is in flight");
+  GL_CHECK(ring->in_flight() == 0 && open->reads.idle(), "a read is in flight");
   Sink sink{};
   sink.codec = codec_for(out, decode);
   sink.stored = sink.codec.row_bytes;

@@ -1,12 +1,15 @@
-// One io_uring by raw system calls, and the table of those that are open.
+// One io_uring by raw system calls, reads in order through it, and the table of those
+// that are open.
 #pragma once
 
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "check.h"
 
@@ -72,12 +75,6 @@ class Uring {
 
   int64_t in_flight() const { return in_flight_; }
   int64_t room() const { return params_.sq_entries - in_flight_; }
-
-  // Queue a read and hand it to the system: 0, or its error.
-  int read(int file, uint64_t offset, void* to, uint32_t length, uint64_t tag) {
-    push(file, offset, to, length, tag);
-    return submit(1);
-  }
 
   // Queue a read; `submit` hands it to the system.
   void push(int file, uint64_t offset, void* to, uint32_t length, uint64_t tag) {
@@ -145,9 +142,103 @@ class Uring {
   int64_t in_flight_ = 0;
 };
 
+// A piece of a file: `span` bytes from an aligned `offset` on, of which `length` bytes
+// behind `head` are wanted.
+struct Piece {
+  int file;
+  uint64_t offset;
+  uint32_t span, head, length;
+};
+
+// Pieces read into buffers of equal size, as many at once as there are buffers, and
+// handed over in the order in which they were asked for.
+class Reads {
+ public:
+  Reads(Uring& ring, int64_t buffers, int64_t segment)
+      : ring_(ring), segment_(segment), got_(static_cast<size_t>(buffers)) {
+    for (int64_t b = 0; b < buffers; ++b) vacant_.push_back(b);
+    done_.resize(static_cast<size_t>(2 * buffers));
+  }
+
+  int64_t segment() const { return segment_; }
+  bool idle() const { return pending_.empty() && asked_.empty(); }
+  void ask(const Piece& piece) { asked_.push_back(piece); }
+
+  // Hands reads to the system while there are buffers for them: 0, or its error.
+  int pump(uint8_t* data) {
+    unsigned queued = 0;
+    while (!asked_.empty() && !vacant_.empty() && ring_.room() > queued) {
+      const int64_t place = vacant_.front();
+      const Piece& piece = asked_.front();
+      ring_.push(piece.file, piece.offset, data + place * segment_, piece.span,
+                 static_cast<uint64_t>(place));
+      got_[static_cast<size_t>(place)] = kFlying;
+      pending_.push_back({piece, place});
+      vacant_.pop_front();
+      asked_.pop_front();
+      ++queued;
+    }
+    return queued > 0 ? ring_.submit(queued) : 0;
+  }
+
+  // Waits until the first piece is there: 0, or an error of the queue.
+  int wait() {
+    while (!pending_.empty() && got() == kFlying) {
+      if (ring_.in_flight() == 0) return EIO;  // it was refused
+      const int64_t found = ring_.wait(done_.data(), done_.size() / 2);
+      if (found < 0) return static_cast<int>(-found);
+      for (int64_t k = 0; k < found; ++k) {
+        const size_t at = static_cast<size_t>(2 * k);
+        got_[static_cast<size_t>(done_[at])] = done_[at + 1];
+      }
+    }
+    return 0;
+  }
+
+  bool empty() const { return pending_.empty(); }
+  const Piece& front() const { return pending_.front().piece; }
+  int64_t place() const { return pending_.front().place; }
+  // Bytes that arrived of the first piece, or a negative error.
+  int64_t got() const { return got_[static_cast<size_t>(place())]; }
+  bool whole() const { return got() >= int64_t{front().head} + front().length; }
+
+  // Gives the first piece's buffer to the next read.
+  void pop() {
+    vacant_.push_back(place());
+    pending_.pop_front();
+  }
+
+  // Forgets what was asked for, after what is in flight has landed.
+  void drain() {
+    asked_.clear();
+    while (ring_.in_flight() > 0 && ring_.wait(done_.data(), done_.size() / 2) >= 0) {
+    }
+    while (!pending_.empty()) pop();
+  }
+
+ private:
+  static constexpr int64_t kFlying = INT64_MIN;
+  struct Pending {
+    Piece piece;
+    int64_t place;
+  };
+  Uring& ring_;
+  int64_t segment_;
+  std::deque<int64_t> vacant_;
+  std::deque<Piece> asked_;
+  std::deque<Pending> pending_;
+  std::vector<int64_t> got_, done_;
+};
+
+struct OpenRing {
+  OpenRing(int64_t buffers, int64_t segment) : reads(ring, buffers, segment) {}
+  Uring ring;
+  Reads reads;
+};
+
 struct OpenRings {
   std::mutex lock;
-  std::map<int64_t, std::shared_ptr<Uring>> by_handle;
+  std::map<int64_t, std::shared_ptr<OpenRing>> by_handle;
   int64_t last = 0;
 };
 
@@ -156,7 +247,7 @@ inline OpenRings& open_rings() {
   return rings;
 }
 
-inline std::shared_ptr<Uring> find_ring(int64_t handle) {
+inline std::shared_ptr<OpenRing> find_ring(int64_t handle) {
   OpenRings& rings = open_rings();
   const std::lock_guard<std::mutex> guard(rings.lock);
   const auto found = rings.by_handle.find(handle);

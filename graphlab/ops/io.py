@@ -2,8 +2,8 @@
 
 A programme tells for each row of a batch where its bytes are: a slot in memory, or the
 r-th row of the batch's pack. The loader calls :func:`assemble_hits` once a batch and
-:func:`assemble_rows` (or :func:`assemble_sparse`) for each piece of the pack that arrives;
-:func:`keep_rows` puts what later batches want into slots.
+:func:`assemble_rows` (or :func:`assemble_sparse`) for each piece of the pack that arrives,
+which also puts what later batches want into slots.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ declare(
 )
 declare(
     "assemble_rows(Tensor bytes, Tensor? offset, Tensor dst, str decode, "
-    "Tensor(a!) out) -> ()",
+    "Tensor(a!) out, Tensor? keep=None, Tensor(b!)? slots=None) -> ()",
     twin=f"{_TWIN}:assemble_rows",
-    fake=lambda bytes, offset, dst, decode, out: None,
+    fake=lambda bytes, offset, dst, decode, out, keep=None, slots=None: None,
     namespace="graphlab_io",
 )
 declare(
@@ -36,12 +36,6 @@ declare(
     "Tensor(a!) out) -> ()",
     twin=f"{_TWIN}:assemble_sparse",
     fake=lambda bytes, begin, end, dst, out: None,
-    namespace="graphlab_io",
-)
-declare(
-    "keep_rows(Tensor bytes, Tensor keep, Tensor(a!) slots) -> ()",
-    twin=f"{_TWIN}:keep_rows",
-    fake=lambda bytes, keep, slots: None,
     namespace="graphlab_io",
 )
 declare(
@@ -88,7 +82,7 @@ def assemble_hits(
             one out.
 
     Cost:
-        One copy of the hits by the calling thread; no allocation; releases the GIL.
+        One copy of the hits over torch's threads; no allocation; releases the GIL.
 
     Example:
         >>> slots = torch.tensor([[1.0], [2.0]]).view(torch.uint8)
@@ -118,8 +112,14 @@ def assemble_rows(
     *,
     offset: Tensor | None = None,
     decode: str = "copy",
+    keep: Tensor | None = None,
+    slots: Tensor | None = None,
 ) -> None:
     """Copy stored rows out of what was read: ``out[dst[i]] = decode(row at offset[i])``.
+
+    Rows that later batches want go into slots besides, as they are stored:
+    ``slots[keep[i]] = row at offset[i]``. Call it after :func:`assemble_hits` of the batch: a
+    slot may be given to another row by the batch that reads it last.
 
     Args:
         bytes: [n], uint8: what was read.
@@ -127,20 +127,25 @@ def assemble_rows(
         out: [rows, width], written; float32 unless ``decode="copy"``.
         offset: [count], int64: where each row begins in ``bytes``; None: back to back.
         decode: As in :func:`assemble_hits`.
+        keep: [count], int32: the slot that takes each row; -1: none. None: none is kept.
+        slots: [num_slots, row_bytes], uint8, written; given with ``keep``.
 
     Raises:
         TypeError: wrong dtype.
         ValueError: wrong shape, or an unknown ``decode``.
-        RuntimeError: a row begins or belongs past the end.
+        RuntimeError: a row begins, belongs or is kept past the end.
 
     Cost:
-        One copy by the calling thread; no allocation; releases the GIL.
+        One copy, and one of the kept rows, over torch's threads; no allocation; releases
+        the GIL.
 
     Example:
         >>> out, bytes = torch.zeros(2, 1), torch.tensor([1.0, 2.0]).view(torch.uint8)
-        >>> assemble_rows(bytes, torch.tensor([1, 0], dtype=torch.int32), out)
-        >>> out.flatten().tolist()
-        [2.0, 1.0]
+        >>> slots = torch.zeros(1, 4, dtype=torch.uint8)
+        >>> dst, keep = torch.tensor([1, 0]).int(), torch.tensor([-1, 0]).int()
+        >>> assemble_rows(bytes, dst, out, keep=keep, slots=slots)
+        >>> out.flatten().tolist(), slots.view(torch.float32).tolist()
+        ([2.0, 1.0], [[2.0]])
     """
     name = "assemble_rows"
     _check_out(name, out, decode)
@@ -152,7 +157,9 @@ def assemble_rows(
             check.fail(
                 ValueError, name, "offset", f"have {len(dst)} entries", len(offset)
             )
-    torch.ops.graphlab_io.assemble_rows(bytes, offset, dst, decode, out)
+    if keep is not None:
+        _check_keep(name, keep, slots, len(dst))
+    torch.ops.graphlab_io.assemble_rows(bytes, offset, dst, decode, out, keep, slots)
 
 
 def gather_levels(
@@ -201,40 +208,6 @@ def gather_levels(
     torch.ops.graphlab_io.gather_levels(device_rows, host_rows, source, out)
 
 
-def keep_rows(bytes: Tensor, keep: Tensor, slots: Tensor) -> None:
-    """Put rows of a read into slots, as stored: ``slots[keep[i]] = row i``.
-
-    After :func:`assemble_hits` of the batch, so that a slot may be given to another row by
-    the batch that reads it last.
-
-    Args:
-        bytes: [at least len(keep) * row bytes], uint8: rows back to back.
-        keep: [count], int32: the slot of each row; -1 keeps it nowhere.
-        slots: [num_slots, row_bytes], uint8, written.
-
-    Raises:
-        TypeError: wrong dtype.
-        ValueError: wrong shape.
-        RuntimeError: a slot that does not exist, or too few bytes.
-
-    Example:
-        >>> slots = torch.zeros(2, 1, dtype=torch.uint8)
-        >>> bytes, keep = torch.tensor([7, 8, 9]).byte(), torch.tensor([1, -1, 0]).int()
-        >>> keep_rows(bytes, keep, slots)
-        >>> slots.flatten().tolist()
-        [9, 7]
-    """
-    name = "keep_rows"
-    check.tensor(name, "bytes", bytes, dtypes=(torch.uint8,), ndim=1)
-    check.tensor(name, "keep", keep, dtypes=(torch.int32,), ndim=1)
-    check.tensor(name, "slots", slots, dtypes=(torch.uint8,), ndim=2)
-    if not slots.is_contiguous():
-        check.fail(
-            ValueError, name, "slots", "be contiguous", f"strides {slots.stride()}"
-        )
-    torch.ops.graphlab_io.keep_rows(bytes, keep, slots)
-
-
 def assemble_sparse(
     bytes: Tensor, begin: Tensor, end: Tensor, dst: Tensor, out: Tensor
 ) -> None:
@@ -276,6 +249,19 @@ def assemble_sparse(
                 ValueError, name, argument, f"have {len(dst)} entries", len(value)
             )
     torch.ops.graphlab_io.assemble_sparse(bytes, begin, end, dst, out)
+
+
+def _check_keep(name: str, keep: Tensor, slots: Tensor | None, count: int) -> None:
+    check.tensor(name, "keep", keep, dtypes=(torch.int32,), ndim=1)
+    if len(keep) != count:
+        check.fail(ValueError, name, "keep", f"have {count} entries", len(keep))
+    if slots is None:
+        check.fail(ValueError, name, "slots", "be given with keep", None)
+    check.tensor(name, "slots", slots, dtypes=(torch.uint8,), ndim=2)
+    if not slots.is_contiguous():
+        check.fail(
+            ValueError, name, "slots", "be contiguous", f"strides {slots.stride()}"
+        )
 
 
 def _check_out(name: str, out: Tensor, decode: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,19 +15,34 @@ from graphlab.ops.registry import declare
 _TWIN = "graphlab.ops.twins.uring"
 # No fake kernels: the disk engine is never traced.
 declare(
-    "uring_open(Tensor buffer, int depth) -> int",
+    "uring_open(Tensor buffer, int depth, int segment) -> int",
     twin=f"{_TWIN}:uring_open",
     namespace="graphlab_io",
 )
 declare(
-    "uring_read(Tensor(a!) buffer, int handle, int file, int offset, int begin, "
-    "int length, int tag) -> int",
-    twin=f"{_TWIN}:uring_read",
+    "uring_ask(Tensor(a!) buffer, int handle, Tensor requests) -> int",
+    twin=f"{_TWIN}:uring_ask",
     namespace="graphlab_io",
 )
 declare(
-    "uring_wait(Tensor(a!) done, int handle) -> int",
-    twin=f"{_TWIN}:uring_wait",
+    "uring_next(Tensor(a!) buffer, int handle, Tensor(b!) found) -> int",
+    twin=f"{_TWIN}:uring_next",
+    namespace="graphlab_io",
+)
+declare(
+    "uring_release(Tensor(a!) buffer, int handle) -> int",
+    twin=f"{_TWIN}:uring_release",
+    namespace="graphlab_io",
+)
+declare(
+    "uring_drain(Tensor(a!) buffer, int handle) -> ()",
+    twin=f"{_TWIN}:uring_drain",
+    namespace="graphlab_io",
+)
+declare(
+    "assemble_reads(Tensor(a!) buffer, int handle, int pieces, Tensor dst, str decode, "
+    "Tensor(b!) out, Tensor? keep, Tensor(c!)? slots, int crc, Tensor(d!) found) -> int",
+    twin=f"{_TWIN}:assemble_reads",
     namespace="graphlab_io",
 )
 declare(
@@ -43,12 +59,31 @@ declare(
 )
 
 
+class Assembled(NamedTuple):
+    """What :meth:`Uring.assemble` did.
+
+    Attributes:
+        pieces, rows: Handed over and put in their places.
+        moved: Bytes read for them.
+        crc: Their checksum, behind what was given.
+    """
+
+    pieces: int
+    rows: int
+    moved: int
+    crc: int
+
+
 class Uring:
-    """A queue of reads into one buffer; completions come in any order.
+    """A queue of reads into one buffer, cut into segments: a piece of a file to each.
+
+    Pieces are asked for in any number. As many as there are segments are in flight, and
+    they are handed over in the order in which they were asked for.
 
     Args:
         buffer: [n], uint8, aligned for the files that are read; alive as long as this.
         depth: Reads in flight at most.
+        segment: Bytes of a segment; None: the buffer is one.
 
     Raises:
         OSError: the system has no io_uring, or forbids it: read with threads.
@@ -60,53 +95,109 @@ class Uring:
         >>> import tempfile
         >>> with tempfile.TemporaryFile() as file:
         ...     _ = file.write(b"abc"), file.flush()
-        ...     buffer = torch.zeros(8, dtype=torch.uint8)
-        ...     ring = open_uring(buffer, 1)
+        ...     ring = open_uring(torch.zeros(8, dtype=torch.uint8), 1)
         ...     if ring is None:
-        ...         print([(7, 3)])
+        ...         print((0, 3))
         ...     else:
-        ...         ring.read(file.fileno(), 0, 0, 8, tag=7)
-        ...         print(ring.wait())
+        ...         ring.ask(torch.tensor([[file.fileno(), 0, 8, 0, 3]]))
+        ...         print(ring.next())
+        ...         ring.drain()
         ...         ring.close()
-        [(7, 3)]
+        (0, 3)
     """
 
-    def __init__(self, buffer: Tensor, depth: int) -> None:
+    def __init__(self, buffer: Tensor, depth: int, segment: int | None = None) -> None:
         name = "Uring"
         check.tensor(name, "buffer", buffer, dtypes=(torch.uint8,), ndim=1)
         check.positive(name, "depth", depth)
+        segment = len(buffer) if segment is None else segment
+        check.positive(name, "segment", segment)
         self._buffer = buffer
-        self._done = torch.empty((depth, 2), dtype=torch.int64)
-        self._handle = torch.ops.graphlab_io.uring_open(buffer, depth)
+        self._found = torch.empty(4, dtype=torch.int64)
+        self._handle = torch.ops.graphlab_io.uring_open(buffer, depth, segment)
         if self._handle < 0:
             code, self._handle = -self._handle, 0
             raise OSError(code, os.strerror(code))
 
-    def read(
-        self, file: int, offset: int, begin: int, length: int, *, tag: int
-    ) -> None:
-        """Ask for ``length`` bytes of a descriptor at ``offset``, to ``buffer[begin:]``.
+    def ask(self, requests: Tensor) -> None:
+        """Ask for pieces.
+
+        Args:
+            requests: [r, 5], int64: descriptor, offset, bytes to read from there on, the
+                first of them that is wanted, and how many are; offset and bytes as aligned
+                as the file wants them.
 
         Raises:
-            OSError: the system refuses to queue it.
-            RuntimeError: it reaches past the buffer, or too many are in flight.
+            OSError: the system refuses to queue reads.
+            RuntimeError: a piece that does not fit a segment.
         """
-        failed = torch.ops.graphlab_io.uring_read(
-            self._buffer, self._handle, file, offset, begin, length, tag
+        self._raise(
+            torch.ops.graphlab_io.uring_ask(self._buffer, self._handle, requests)
         )
+
+    def next(self) -> tuple[int, int] | None:
+        """Segment of the next piece, and bytes read or a negative error; waits for it.
+
+        The piece stays there until :meth:`release`. None where nothing was asked for.
+        """
+        found = self._found[:2]
+        self._raise(torch.ops.graphlab_io.uring_next(self._buffer, self._handle, found))
+        place, got = found.tolist()
+        return None if place < 0 else (place, got)
+
+    def release(self) -> None:
+        """Give the segment of the piece that :meth:`next` told to another read."""
+        self._raise(torch.ops.graphlab_io.uring_release(self._buffer, self._handle))
+
+    def assemble(
+        self,
+        pieces: int,
+        dst: Tensor,
+        out: Tensor,
+        *,
+        decode: str = "copy",
+        keep: Tensor | None = None,
+        slots: Tensor | None = None,
+        crc: int | None = None,
+    ) -> Assembled:
+        """Put the rows of the next pieces in their places, as they arrive.
+
+        Stops before a piece that ended short, or failed: :meth:`next` tells of it.
+
+        Args:
+            pieces: How many, at most; whole rows stand in each.
+            dst, out, decode, keep, slots: As in :func:`graphlab.ops.io.assemble_rows`, for
+                the rows of all pieces.
+            crc: Checksum to go on from; None: none is computed.
+
+        Raises:
+            OSError: the system refuses to queue reads.
+            RuntimeError: a place that does not exist.
+        """
+        failed = torch.ops.graphlab_io.assemble_reads(
+            self._buffer,
+            self._handle,
+            pieces,
+            dst,
+            decode,
+            out,
+            keep,
+            slots,
+            -1 if crc is None else crc,
+            self._found,
+        )
+        self._raise(failed)
+        return Assembled(*self._found.tolist())
+
+    def drain(self) -> None:
+        """Forget what was asked for; nothing is in flight afterwards."""
+        if self._handle:
+            torch.ops.graphlab_io.uring_drain(self._buffer, self._handle)
+
+    @staticmethod
+    def _raise(failed: int) -> None:
         if failed:
             raise OSError(-failed, os.strerror(-failed))
-
-    def wait(self) -> list[tuple[int, int]]:
-        """Tags of reads that are done, and bytes read or a negative error; one at least.
-
-        Nothing where nothing is in flight, or a signal came: ask again.
-        """
-        count = torch.ops.graphlab_io.uring_wait(self._done, self._handle)
-        if count < 0:
-            raise OSError(-count, os.strerror(-count))
-        pairs = self._done[:count].tolist()
-        return [(int(tag), int(result)) for tag, result in pairs]
 
     def rows(
         self,
@@ -169,10 +260,10 @@ class Uring:
             self._handle = 0
 
 
-def open_uring(buffer: Tensor, depth: int) -> Uring | None:
+def open_uring(buffer: Tensor, depth: int, segment: int | None = None) -> Uring | None:
     """A queue of reads, or None where the system has none to give."""
     try:
-        return Uring(buffer, depth)
+        return Uring(buffer, depth, segment)
     except OSError as error:
         expected = (errno.ENOSYS, errno.EPERM, errno.EACCES, errno.ENOMEM, errno.EINVAL)
         if error.errno not in expected:

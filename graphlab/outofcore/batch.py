@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,27 +104,44 @@ class Assembler:
 
 
 class Filling:
-    """A batch being put together."""
+    """A batch being put together.
+
+    All but the rows that are read from disk is copied in steps, which a caller that waits
+    for the disk may take meanwhile; :meth:`finish` takes those that are left.
+    """
 
     def __init__(self, assembler: Assembler, block: Block, record: Record) -> None:
         self._assembler, self._block, self._record = assembler, block, record
         nodes, edges = len(record.n_id), len(record.row)
+        disjoint = assembler.fields.disjoint
+        self._steps: deque[Callable[[], None]] = deque()
         self.n_id = self._copy(record.n_id)
         self._edge_index = block.take((2, edges), torch.int64)
-        np.copyto(self._edge_index[0].numpy(), record.row, casting="unsafe")
-        # On this thread alone: torch's threads belong to the caller's computation.
-        targets = np.arange(len(record.degree))
-        np.copyto(self._edge_index[1].numpy(), np.repeat(targets, record.degree))
+        self._steps.append(self._connect)
         self._e_id = self._copy(record.e_id)
         self._input_id = self._copy(record.input_id)
-        self._tree = self._copy(record.tree) if assembler.fields.disjoint else None
+        self._tree = self._copy(record.tree) if disjoint else None
         self._read: dict[str, Tensor] = {}
-        self._nodes = nodes
+        self._edge: dict[str, Tensor] = {}
+        self._nodes, self._complete = nodes, False
 
     def _copy(self, ids: npt.NDArray[Any]) -> Tensor:
         out = self._block.take((len(ids),), torch.int64)
-        np.copyto(out.numpy(), ids, casting="unsafe")
+        self._steps.append(lambda: np.copyto(out.numpy(), ids, casting="unsafe"))
         return out
+
+    def _connect(self) -> None:
+        record = self._record
+        np.copyto(self._edge_index[0].numpy(), record.row, casting="unsafe")
+        targets = np.arange(len(record.degree))
+        np.copyto(self._edge_index[1].numpy(), np.repeat(targets, record.degree))
+
+    def step(self) -> bool:
+        """Take a step of what need not wait for the disk; whether there was one."""
+        if not self._steps:
+            return False
+        self._steps.popleft()()
+        return True
 
     def column(self, rows: Rows) -> Tensor:
         """The place of a column that is read from disk: [nodes, width], to be filled."""
@@ -130,18 +149,27 @@ class Filling:
         self._read[rows.name] = out.reshape(self._nodes, *rows.shape)
         return out
 
+    def resident(self) -> None:
+        """Add the columns that are in memory, as steps; once, after those that are not."""
+        if self._complete:
+            return
+        self._complete, fields = True, self._assembler.fields
+        for name, column in fields.node.items():
+            if name not in self._read:
+                self._gather(self._read, name, column, self.n_id)
+        for name, column in fields.edge.items():
+            self._gather(self._edge, name, column, self._e_id)
+
     def finish(self) -> Made:
-        """Add the resident columns; the batch as ``Data``, in NeighborLoader's order."""
+        """Take the steps that are left; the batch as ``Data``, in NeighborLoader's order."""
         from torch_geometric.data import Data
 
         record, fields = self._record, self._assembler.fields
-        node = {
-            name: self._read[name]
-            if name in self._read
-            else self._gather(column, self.n_id)
-            for name, column in fields.node.items()
-        }
-        edge = {name: self._gather(c, self._e_id) for name, c in fields.edge.items()}
+        self.resident()
+        while self.step():
+            pass
+        node = {name: self._read[name] for name in fields.node}
+        edge = {name: self._edge[name] for name in fields.edge}
         nbytes = sum(t.nbytes for t in (*node.values(), *edge.values()))
         more: dict[str, Any] = {} if "x" in node else {"num_nodes": self._nodes}
         more |= {
@@ -166,17 +194,24 @@ class Filling:
             links.draw(sampler, epoch, batch, self._input_id).add_to(data)
         return Made(self._assembler.mover.move(data), self._nodes, nbytes)
 
-    def _gather(self, column: Any, ids: Tensor) -> Tensor:
+    def _gather(
+        self, into: dict[str, Tensor], name: str, column: Any, ids: Tensor
+    ) -> None:
+        if isinstance(column, DenseRows):
+            shape, dtype = (len(ids), *column.shape), column.dtype
+        else:
+            shape, dtype = (len(ids), *column.shape[1:]), column.dtype
+        into[name] = self._block.take(shape, dtype)
+        self._steps.append(lambda: self._fill(column, ids, into[name]))
+
+    def _fill(self, column: Any, ids: Tensor, out: Tensor) -> None:
         if isinstance(column, DenseRows):
             assert self._assembler.edges is not None
-            out = self._block.take((len(ids), *column.shape), column.dtype)
             self._assembler.edges.gather(column, ids, out)
-            return out
-        out = self._block.take((len(ids), *column.shape[1:]), column.dtype)
-        if not isinstance(column, SparseColumn):
-            return gather(column, ids, out)
-        gather_sparse(column, ids, out)
-        return out
+        elif isinstance(column, SparseColumn):
+            gather_sparse(column, ids, out)
+        else:
+            gather(column, ids, out)
 
 
 def _row_bytes(column: Tensor | SparseColumn | Rows) -> int:

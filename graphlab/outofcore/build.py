@@ -180,7 +180,7 @@ def _calibrate(job: Job, ledger: Ledger) -> Calibration:
     with ledger.hold("calibration", depth * segment + memory):
         held = layout.held_bytes(job.path)
         left = 2**28 if job.disk is None else max(job.disk - held, 0)
-        room = min(2**26, left // 4)
+        room = min(2**28, left // 4)
         return calibrate(
             path, depth, segment, folder=job.path, room=room, memory=memory
         )

@@ -13,12 +13,25 @@ import torch
 
 from graphlab.ops import io
 from graphlab.ops.uring import Uring
+from graphlab.outofcore.batch import Assembler, Fields
+from graphlab.outofcore.layout import Record
+from graphlab.outofcore.pool import Pool
 from graphlab.outofcore.reader import ALIGN, DirectFile, Ring, allocate, cut
+from graphlab.outofcore.writer import MOST, Writer
 
 _SECONDS = 0.3
 _THREADS = 16
 _GROUP = 1024
 _ROW_BYTES = 512
+# Of the buffers of writes beside reads.
+MIXED_BYTES = 9 * 2**19
+# Of the labels of a measurement, more than the nearest caches hold; and where none is made.
+LABELS_BYTES = 2**24
+ROW_SECONDS = 3e-8
+# A device takes some writes at once before it shows its pace: measured longer than others.
+MIXED_SHARE = 3
+# Places of a file that grow at once.
+_REGIONS = 16
 
 
 class Calibration(NamedTuple):
@@ -30,8 +43,9 @@ class Calibration(NamedTuple):
             are have.
         direct: Whether reads bypassed the page cache.
         write: Bytes a second, written in order and flushed; 0: not measured.
-        gather: Bytes a second of rows picked at random in memory, by one thread; 0: not
-            measured.
+        gather: Bytes a second of rows picked at random in memory; 0: not measured.
+        mixed: Bytes a second, read in order and written at the same time; 0: not measured.
+        row: Seconds of copying the ids, edges and labels that come with a row of a batch.
     """
 
     sequential: float
@@ -39,6 +53,13 @@ class Calibration(NamedTuple):
     direct: bool
     write: float = 0.0
     gather: float = 0.0
+    mixed: float = 0.0
+    row: float = ROW_SECONDS
+
+    @property
+    def sharing(self) -> float:
+        """Bytes a second of reads and writes together; a guess where not measured."""
+        return self.mixed or (self.sequential + self.writing) / 2
 
     @property
     def writing(self) -> float:
@@ -61,12 +82,12 @@ def calibrate(
     room: int = 0,
     memory: int = 0,
 ) -> Calibration:
-    """Measure for about ``3 * seconds``; holds a ring of the given sizes.
+    """Measure for about ``6 * seconds``; holds a ring of the given sizes.
 
     Args:
         path: Read, in parts.
         depth, segment: Of the ring.
-        seconds: Of each of three measurements.
+        seconds: Of each of four measurements; more of reads and writes together.
         folder: Where at most ``room`` bytes are written for a moment; None: nowhere.
         room: See there.
         memory: Bytes that may be held for a moment, to measure how fast rows are put
@@ -109,9 +130,22 @@ def calibrate(
         write = 0.0
         if folder is not None and room >= ring.segment:
             write = _write_rate(folder / ".calibration", room, ring.segment, seconds)
+        mixed = 0.0
+        enough = memory >= MIXED_BYTES and _REGIONS * MIXED_BYTES // 9 <= room
+        if folder is not None and write and enough and room <= file.size:
+            mixed = _mixed_rate(
+                file, ring, folder / ".calibration", room, MIXED_SHARE * seconds
+            )
         gather = _gather_rate(memory) if memory >= 2**20 else 0.0
+        row = _row_seconds() if memory >= LABELS_BYTES else ROW_SECONDS
         return Calibration(
-            max(sequential, 1.0), max(random, 1.0), file.direct, write, gather
+            max(sequential, 1.0),
+            max(random, 1.0),
+            file.direct,
+            write,
+            gather,
+            mixed,
+            row,
         )
     finally:
         ring.close()
@@ -147,6 +181,53 @@ def _gather_rate(memory: int) -> float:
         io.assemble_hits(slots, torch.from_numpy(order), out, none)
         best = min(best, time.perf_counter() - start)
     return out.nbytes / max(best, 1e-6)
+
+
+def _row_seconds() -> float:
+    """Copy a record's ids and edges, and labels, of some thousand nodes; the second time."""
+    nodes, edges, every = 2**14, 2**14, LABELS_BYTES // 16
+    ids = np.random.default_rng(0).integers(0, every, nodes).astype(np.uint32)
+    degree = np.ones(edges, dtype=np.uint8)
+    record = Record(ids, degree, ids, ids, ids[:64], ids[:0], [nodes], [edges])
+    fields = Fields({"y": torch.zeros(every, dtype=torch.int64)}, {}, disjoint=False)
+    pool = Pool(1, fields.block_bytes(nodes, edges, 64))
+    assembler, best = Assembler(fields, pool, torch.device("cpu")), float("inf")
+    for _ in range(4):
+        start = time.perf_counter()
+        filling = assembler.begin(record)
+        filling.resident()
+        while filling.step():
+            pass
+        best = min(best, time.perf_counter() - start)
+        del filling
+    return best / nodes
+
+
+def _mixed_rate(
+    file: DirectFile, ring: Ring, path: Path, room: int, seconds: float
+) -> float:
+    """Read a column in order while half as many bytes are written, as packing does."""
+    stage = MIXED_BYTES // (MOST + 1)
+    each = room // _REGIONS // stage * stage
+    writer = Writer(path, _REGIONS * each, stage, MOST + 1, whole=False)
+    start, done, count = time.perf_counter(), 0, 0
+    try:
+        for request, _ in ring.stream(cut(file, 0, file.size, ring.segment)):
+            done += request.length
+            while count * stage < done // 2:
+                turn, region = divmod(count, _REGIONS)
+                place = turn * stage % max(each, stage)
+                writer.put(writer.take(), region * each + place, stage)
+                count += 1
+            if time.perf_counter() - start > seconds:
+                break
+        writer.finish()
+        return (done + count * stage) / max(time.perf_counter() - start, 1e-6)
+    except OSError:
+        return 0.0
+    finally:
+        writer.close()
+        path.unlink(missing_ok=True)
 
 
 def _write_rate(path: Path, room: int, segment: int, seconds: float) -> float:

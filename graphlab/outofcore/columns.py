@@ -12,6 +12,7 @@ from torch import Tensor
 
 from graphlab.datasets.column import SparseColumn
 from graphlab.datasets.stored import StoredColumn
+from graphlab.ops import gather_rows
 from graphlab.ops.io import stored_bytes
 from graphlab.outofcore.reader import Bytes
 
@@ -96,11 +97,15 @@ class DenseRows:
                 piece = np.concatenate([scale[:, None].view(np.uint8), piece], axis=1)
             yield first, piece
 
-    def take(self, piece: Bytes, first: int, ids: Ids) -> Bytes:
-        """Rows ``ids`` out of a piece of :meth:`scan`, back to back."""
-        out = np.empty((len(ids), self.row_bytes), dtype=np.uint8)
-        np.take(piece, ids - first, axis=0, out=out, mode="clip")
-        return out.reshape(-1)
+    def take(
+        self, piece: Bytes, first: int, ids: Ids, out: Bytes | None = None
+    ) -> Bytes:
+        """Rows ``ids`` out of a piece of :meth:`scan`, back to back; into ``out``."""
+        if out is None:
+            out = np.empty(len(ids) * self.row_bytes, dtype=np.uint8)
+        rows = torch.from_numpy(out).view(len(ids), self.row_bytes)
+        gather_rows(torch.from_numpy(piece), torch.from_numpy(ids - first), out=rows)
+        return out
 
     def describe(self) -> dict[str, Any]:
         """The column's entry in a plan's manifest."""

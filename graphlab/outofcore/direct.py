@@ -122,7 +122,7 @@ class Direct:
         )
         filling = self._assembler.begin(record)
         for mapped in self._mapped:
-            mapped.gather(filling.n_id, filling.column(mapped))
+            mapped.gather(sample.n_id, filling.column(mapped))
         missed = 0
         if self._files:
             source, wanted = self._look_up(record.n_id)

@@ -138,7 +138,7 @@ def explain(plan: Plan) -> Explanation:
     """Tell what the plan costs; see :meth:`graphlab.outofcore.Plan.explain`."""
     totals, sizing, job = plan.totals, plan.sizing, plan.job
     # Windows are sampled while training, in their own share of the memory.
-    made = plan.mode == "rolling" and job.topology_bytes <= plan.memory // 2
+    made = plan.mode == "rolling" and totals["maker_topology"] > 0
     counted = plan.mode in ("replay", "hybrid") or sizing.topology > 0 or made
     # Files that are read in their order go past the page cache.
     counted |= plan.mode == "rolling" and job.graph_files is not None
@@ -232,9 +232,12 @@ def _modes(plan: Plan) -> list[ModeCost]:
         note = f"{held:,} rows are shared by the batches, not packed"
         costs.append(_cost("hybrid", sizing.total, found, note))
     windows, reuse = predict.windows_of(demand, job.disk), totals.get("reuse", 1)
+    room = None
     if plan.mode == "rolling":
         windows = -(-plan.batches_per_epoch // totals["window_batches"])
-    found = predict.rolling(demand, windows, reuse, disk)
+        shared = totals["window_space"] > 0
+        room = totals["window_disk"] + totals["window_records"] if shared else None
+    found = predict.rolling(demand, windows, reuse, disk, room)
     note = f"fresh samples; {windows} scans of the columns an epoch"
     note += f", every {reuse} epochs" if reuse > 1 else ""
     costs.append(_cost("rolling", sizing.total, found, note))

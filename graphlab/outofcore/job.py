@@ -56,6 +56,8 @@ class Job:
         rank: This process, where the ranks make the plan together; else None.
         resample_every: Epochs that share samples, which are then drawn afresh; None: for
             ever in mode ``replay``, one in mode ``rolling``.
+        map_graph: Sample through the graph's map although the budget does not hold it: the
+            system has memory for its pages.
         node_order: Order of a batch's nodes inside a hop.
         gap: Bytes to read through rather than to skip.
     """
@@ -75,6 +77,7 @@ class Job:
     world_size: int = 1
     rank: int | None = None
     resample_every: int | None = None
+    map_graph: bool = False
     node_order: str = "discovery"
     gap: int = GAP_BYTES
 
@@ -129,7 +132,7 @@ class Job:
     @property
     def graph_files(self) -> GraphFiles | None:
         """The graph's files, where it is too large to be held and can be read in order."""
-        if self.counted_topology or not readable(self.sampler):
+        if self.map_graph or self.counted_topology or not readable(self.sampler):
             return None
         return GraphFiles.of(self.store, self.limit, self.gap)
 

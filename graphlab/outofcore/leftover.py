@@ -30,8 +30,9 @@ def save(window: Window, identity: str) -> None:
 
     Nothing is flushed: what the system itself loses, its next start does not believe in.
     """
-    about = dataclasses.asdict(window) | {"folder": "", "numbers": _of(window.numbers)}
-    about |= {"identity": identity, "boot": _boot()}
+    about = {f.name: getattr(window, f.name) for f in dataclasses.fields(window)}
+    about |= {"folder": "", "numbers": _of(window.numbers), "held": None}
+    about |= {"gone": sorted(window.gone), "identity": identity, "boot": _boot()}
     temporary = window.folder / f".{_ABOUT}"
     temporary.write_text(json.dumps(about))
     os.replace(temporary, window.folder / _ABOUT)
@@ -68,7 +69,8 @@ class Leftovers:
         """A window that holds a batch; where none does, all are removed."""
         for window in self._windows:
             numbers = window.numbers
-            if window.epoch == epoch and numbers.step == step and first in numbers:
+            there = first in numbers and first not in window.gone
+            if window.epoch == epoch and numbers.step == step and there:
                 self._windows.remove(window)
                 return window
         self.clear()
@@ -91,6 +93,7 @@ def _read(path: Path, identity: str) -> Window | None:
         for file, entry in about["files"].items():
             layout.check_size(path / file, entry)
         numbers = range(*about.pop("numbers"))
+        about["gone"] = set(about["gone"])
         # Making it has cost this process nothing.
         return Window(**about | {"folder": path, "numbers": numbers, "read_bytes": 0})
     except (OSError, ValueError, KeyError, TypeError, StoreError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -112,14 +113,17 @@ class DiskLoader(Loader):
             device_bytes: read from disk, alignment included. useful_bytes: rows of columns
             in the batches handed over. hits, misses: rows found in memory, and not.
             stall_seconds: waited for batches. seconds: since the epoch began, to its end.
-            limit_seconds: the larger of ``seconds - stall_seconds`` (what the caller took)
-            and ``device_bytes`` over the sequential bandwidth that the plan measured.
+            limit_seconds: the largest of ``seconds - stall_seconds`` (what the caller took),
+            ``device_bytes`` over the sequential bandwidth and ``useful_bytes`` over the rate
+            of copying rows in memory, both as the plan measured them. Neither what rolling
+            windows write nor sampling is in it.
             declared_memory_bytes, peak_memory_bytes: the budget, and the most that was
             held of it.
         """
         bytes_before, hits, misses = self._base
         device = self._device_bytes - bytes_before
-        s = self._stats
+        s, rates = self._stats, self.plan.calibration
+        copies = s.useful_bytes / rates.gather if rates.gather else 0.0
         return {
             "device_bytes": device,
             "useful_bytes": s.useful_bytes,
@@ -128,7 +132,7 @@ class DiskLoader(Loader):
             "stall_seconds": s.stall_seconds,
             "seconds": s.seconds,
             "limit_seconds": max(
-                s.seconds - s.stall_seconds, device / self.plan.calibration.sequential
+                s.seconds - s.stall_seconds, device / rates.sequential, copies
             ),
             "declared_memory_bytes": self._ledger.limit,
             "peak_memory_bytes": self._ledger.peak,
@@ -143,7 +147,8 @@ class DiskLoader(Loader):
                 self._edges.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
+        # When the interpreter ends, what closing needs may be gone; the system cleans up.
+        if not getattr(self, "_closed", True) and not sys.is_finalizing():
             self.close()
 
     @property

@@ -19,12 +19,15 @@ import numpy.typing as npt
 from graphlab import files
 from graphlab.datasets.chunked import CHUNK
 from graphlab.outofcore import layout
+from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.checksum import joined
-from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.columns import DenseRows, Rows
 from graphlab.outofcore.layout import INDEX
 from graphlab.outofcore.reader import ALIGN, Bytes, align_up
 from graphlab.outofcore.schedule import MISSES, Programmes
+from graphlab.outofcore.space import Held
 from graphlab.outofcore.trace import Stop
+from graphlab.outofcore.writer import MOST, Regions, Writer
 from graphlab.progress import track
 
 # A piece of the scan: long enough for extents of some 100 KiB, short enough to hold.
@@ -219,6 +222,80 @@ class Packed:
         path = self.folder / f"{pack_name(self.rows.name)}.idx"
         layout.write_index(path, self.index, durable=durable)
 
+    def run_once(
+        self, ledger: Ledger, identity: str, stop: Stop, held: Held | None = None
+    ) -> None:
+        """Pack what is made while it is used: a crash ends it, so nothing is flushed.
+
+        Dense rows are written past the page cache, beside the scan, where there is memory
+        for that. Takes the free memory of the ledger for pieces of the scan.
+
+        Args:
+            ledger: Account of memory.
+            identity, stop: As for :meth:`run`.
+            held: Of the disk, which is taken as it is written; None: all at once.
+
+        Raises:
+            OutOfDiskError: the disk cannot hold the pack.
+            StoreError: the column's file is damaged.
+        """
+        rows, free = self.rows, ledger.free
+        stage = align_up(max(rows.row_bytes, min(STAGE_BYTES // 2, free // 32))) + ALIGN
+        waiting = Regions.bytes(len(self.index))
+        count = min(MOST + 1, (free // 2 - waiting) // stage)
+        if rows.kind != "dense" or count < 2:
+            if held is not None:
+                held.take(self.pack_bytes, stop)
+            chunk = min(CHUNK_BYTES, max(2**16, free // 3))
+            with ledger.hold("pieces of the scan", 2 * chunk):
+                self.run(chunk, identity, stop)
+            return
+
+        def take(size: int) -> None:
+            if held is not None:
+                held.take(size, stop)
+
+        with ledger.hold("buffers of writes", count * stage + waiting):
+            # Rows behind their scale are copied once more.
+            share = 1 if rows.decode != "int8" else 3
+            chunk = min(CHUNK_BYTES, ledger.free // share)
+            with ledger.hold("pieces of the scan", share * chunk):
+                path = self.folder / f"{pack_name(rows.name)}.bin"
+                writer = Writer(path, self.pack_bytes, stage, count, whole=held is None)
+                starts = self.index["offset"].tolist()
+                try:
+                    self._fill(Regions(writer, starts, take), chunk, stop)
+                finally:
+                    writer.close()
+        path = self.folder / f"{pack_name(rows.name)}.idx"
+        layout.write_index(path, self.index, durable=False)
+
+    def _fill(self, regions: Regions, chunk: int, stop: Stop) -> None:
+        rows, size = self.rows, self.rows.row_bytes
+        assert isinstance(rows, DenseRows)
+        wanted = [
+            self._ids(batch, 0, int(count))
+            for batch, count in enumerate(self.index["rows"])
+        ]
+        done = [0] * len(wanted)
+        for first, piece in rows.scan(chunk):
+            stop.check()
+            end = first + len(piece)
+            for batch, ids in enumerate(wanted):
+                until = int(np.searchsorted(ids, end))
+                while done[batch] < until:
+                    buffer, held = regions.room(batch)
+                    most = (len(buffer) - held) // size
+                    some = ids[done[batch] : min(until, done[batch] + most)]
+                    length = len(some) * size
+                    here = some.astype(np.int64)
+                    rows.take(piece, first, here, buffer[held : held + length])
+                    regions.grow(batch, buffer, length)
+                    done[batch] += len(some)
+            _drop_cache(rows)
+        regions.finish()
+        self.index["crc"] = np.array(regions.crc, dtype=np.uint32)
+
     def _shared_target(self) -> _Target | None:
         if self.shared is None:
             return None
@@ -306,8 +383,8 @@ def _map_ids(path: Path, count: int, num_rows: int) -> npt.NDArray[np.int64]:
     kind = "<u4" if num_rows <= 2**32 else "<u8"
     if count == 0:
         return np.zeros(0, dtype=np.int64)
-    found: npt.NDArray[np.int64] = np.memmap(path, kind, "r", shape=(count,))
-    return found
+    # A plain view: slices of a memmap cost more than the little they hold.
+    return np.asarray(np.memmap(path, kind, "r", shape=(count,))).view(np.ndarray)
 
 
 def _save(journal: Path, identity: str, end: int, targets: list[_Target]) -> None:

@@ -17,6 +17,7 @@ _ALIGN = 64
 # How long to wait for the caller to let go of a batch before it counts as kept: a training
 # loop drops its last batch within microseconds of asking for the next.
 PATIENCE_SECONDS = 0.2
+PAUSE_SECONDS = 5e-5
 
 
 class Block:
@@ -93,7 +94,7 @@ class Pool:
                         return Block(buffer)
                 if time.monotonic() >= end:
                     break
-                time.sleep(0.0005)
+                time.sleep(PAUSE_SECONDS)
             # The caller keeps batches: no use waiting as long again.
             self._patience = 0.01
             self._buffers.pop(0)

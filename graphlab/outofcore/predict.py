@@ -9,15 +9,14 @@ import numpy as np
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.reader import ALIGN
-from graphlab.outofcore.sizing import SEGMENT_BYTES
 
 # What is done once counts as a share of an epoch: a run trains for about this many.
 HORIZON_EPOCHS = 10
-# Seconds of one thread for each row of a batch (ids, edges, labels) and for each request of
-# a stream; benchmarks/results/outofcore/disk_modes.json.
-_ROW_SECONDS = 1.9e-7
-_REQUEST_SECONDS = 6e-5
-# And for each row that is packed.
+# Two things that are done at once cost the longer, and this share of the shorter: the disk
+# waits for a moment where a batch ends, and both use the memory. benchmarks/results/
+# outofcore/disk_modes.json.
+_HINDRANCE = 0.5
+# Seconds of one thread for each row that is packed.
 _PACK_SECONDS = 2e-7
 # The longest request for rows that lie apart, from the main ring and from that of shared
 # rows, where memory is not scarce.
@@ -79,22 +78,29 @@ def replay(demand: Demand, epochs: int, disk: Calibration) -> Cost:
     return Cost(demand.file_bytes, _reading(demand, disk), prepare, size + hot)
 
 
-def rolling(demand: Demand, windows: int, reuse: int, disk: Calibration) -> Cost:
+def rolling(
+    demand: Demand, windows: int, reuse: int, disk: Calibration, room: int | None = None
+) -> Cost:
     """An epoch in ``windows`` windows: each is sampled, packed by a scan, and read.
 
-    One thread makes windows, another reads them, and both share the device; the last window
-    is read when nothing is left to make.
+    One thread samples, compiles and packs, another reads; the device serves both, reading
+    and writing at the same time.
+
+    Args:
+        demand, disk: As for the other modes.
+        windows: Scans of an epoch.
+        reuse: Epochs that use the same windows.
+        room: Bytes of disk that windows may take together; None: two of them.
     """
-    making = windows * demand.scan_bytes + 2 * demand.sample_bytes
-    once = making / disk.sequential + demand.file_bytes / disk.writing
-    work = demand.sample_seconds + demand.schedule_seconds
-    work += _PACK_SECONDS * demand.misses
-    reading = demand.file_bytes / disk.sequential
-    last = _reading(demand, disk) / max(windows, 1)
-    seconds = max((once + work) / reuse + reading + last, _reading(demand, disk))
-    read = making // reuse + demand.file_bytes
+    making = windows * demand.scan_bytes
+    work = demand.sample_seconds + demand.schedule_seconds + disk.row * demand.accesses
+    work += _HINDRANCE * _PACK_SECONDS * demand.misses
+    moved = (making + demand.file_bytes) / reuse + demand.file_bytes
+    seconds = max(work / reuse + moved / disk.sharing, _reading(demand, disk))
     held = 2 * demand.file_bytes // max(windows, 1)
+    held = held if room is None else min(held, room)
     prepare = demand.scan_bytes / disk.sequential + demand.hot_bytes / disk.writing
+    read = (making + 2 * demand.sample_bytes) // reuse + demand.file_bytes
     return Cost(read, seconds, prepare, demand.hot_bytes + held)
 
 
@@ -139,18 +145,17 @@ def _prepare(demand: Demand, epochs: int, written: int, disk: Calibration) -> fl
 
 
 def _putting(demand: Demand, disk: Calibration) -> float:
-    """Putting an epoch's batches together, by one thread."""
+    """Putting an epoch's batches together."""
     rows = demand.accesses - demand.misses + _MISS_COPIES * demand.misses
     width = demand.pack_bytes / max(demand.misses, 1)
     copies = rows * width / disk.gather if disk.gather else 0.0
-    return copies + _ROW_SECONDS * demand.accesses
+    return copies + disk.row * demand.accesses
 
 
 def _reading(demand: Demand, disk: Calibration) -> float:
     """Reading an epoch's files while its batches are put together."""
-    requests = demand.file_bytes / SEGMENT_BYTES
-    work = _putting(demand, disk) + _REQUEST_SECONDS * requests
-    return max(demand.file_bytes / disk.sequential, work)
+    read, put = demand.file_bytes / disk.sequential, _putting(demand, disk)
+    return max(read, put) + _HINDRANCE * min(read, put)
 
 
 def _scattered(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import mmap
 import os
 from collections import deque
@@ -15,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from graphlab.errors import StoreError
-from graphlab.ops.uring import Uring, open_uring
+from graphlab.ops.uring import Assembled, Uring, open_uring
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -206,16 +208,22 @@ class Ring:
         ]
         self._queue: Uring | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._stream: Reads | None = None
         if not threads:
             most = max(depth, min(QUEUE, len(region) // (2 * ALIGN)))
-            self._queue = open_uring(torch.from_numpy(region), most)
+            self._queue = open_uring(torch.from_numpy(region), most, self.segment)
         if self._queue is None:
             self._pool = ThreadPoolExecutor(depth, thread_name_prefix="graphlab-read")
         self.engine = "threads" if self._queue is None else "io_uring"
 
     @property
     def queue(self) -> Uring | None:
-        """The queue of reads into all buffers as one; None where threads read."""
+        """The queue of reads into all buffers as one; None where threads read.
+
+        Ends a stream: the buffers are the caller's.
+        """
+        if self._stream is not None:
+            self._stream.close()
         return self._queue
 
     @property
@@ -223,89 +231,177 @@ class Ring:
         """Bytes of all buffers."""
         return self.depth * self.segment
 
-    def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Bytes]]:
+    def stream(self, requests: Iterable[Request]) -> Reads:
         """Read ahead through ``requests``; yield each with its bytes, in order.
 
-        The bytes are valid until the next one is asked for. One stream at a time.
+        The bytes are valid until the next one is asked for. One stream at a time: another
+        one ends it.
         """
+        if self._stream is not None:
+            self._stream.close()
+        source = iter(requests)
         if self._queue is not None:
-            return self._by_queue(iter(requests), self._queue)
-        assert self._pool is not None
-        return self._by_threads(iter(requests), self._pool)
-
-    def _by_queue(
-        self, source: Iterator[Request], queue: Uring
-    ) -> Iterator[tuple[Request, Bytes]]:
-        free = deque(range(self.depth))
-        pending: deque[tuple[Request, int]] = deque()
-        results: dict[int, int] = {}  # of buffers whose read is done
-        flying = 0
-        try:
-            while True:
-                while free:
-                    request = next(source, None)
-                    if request is None:
-                        break
-                    place = free.popleft()
-                    file, offset, length, _ = request
-                    first, size = align_down(offset), span(offset, length)
-                    begin = place * self.segment
-                    queue.read(file.descriptor, first, begin, size, tag=place)
-                    flying += 1
-                    pending.append((request, place))
-                if not pending:
-                    return
-                request, place = pending.popleft()
-                while place not in results:
-                    done = queue.wait()
-                    flying -= len(done)
-                    results.update(done)
-                file, offset, length, _ = request
-                got = results.pop(place)
-                yield request, file.finish(offset, length, self._buffers[place], got)
-                free.append(place)
-        finally:
-            # No read may land in a buffer that the next stream uses.
-            while flying:
-                flying -= len(queue.wait())
-
-    def _by_threads(
-        self, source: Iterator[Request], pool: ThreadPoolExecutor
-    ) -> Iterator[tuple[Request, Bytes]]:
-        free = deque(self._buffers)
-        pending: deque[tuple[Request, Bytes, Future[Bytes]]] = deque()
-        try:
-            while True:
-                while free:
-                    request = next(source, None)
-                    if request is None:
-                        break
-                    buffer = free.popleft()
-                    file, offset, length, _ = request
-                    pending.append(
-                        (
-                            request,
-                            buffer,
-                            pool.submit(file.read, offset, length, buffer),
-                        )
-                    )
-                if not pending:
-                    return
-                request, buffer, future = pending.popleft()
-                yield request, future.result()
-                free.append(buffer)
-        finally:
-            # No read may land in a buffer that the next stream uses.
-            for _, _, future in pending:
-                if not future.cancel():
-                    future.exception()
+            self._stream = _Queued(source, self._queue, self._buffers)
+        else:
+            assert self._pool is not None
+            self._stream = _Threaded(source, self._pool, self._buffers)
+        return self._stream
 
     def close(self) -> None:
         """End what reads; harmless when repeated."""
+        if self._stream is not None:
+            self._stream.close()
         if self._queue is not None:
             self._queue.close()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
+
+
+class Reads(Iterator[tuple[Request, Bytes]]):
+    """Pieces of files, in order, read ahead; made by :meth:`Ring.stream`."""
+
+    def assemble(
+        self,
+        pieces: int,
+        dst: Tensor,
+        out: Tensor,
+        *,
+        decode: str,
+        keep: Tensor | None,
+        slots: Tensor | None,
+        crc: int | None,
+    ) -> Assembled:
+        """Put the rows of the next pieces, all of one file, in their places.
+
+        Fewer than asked for, or none, where they are better asked for one by one: iterate.
+        Arguments and result are those of :meth:`graphlab.ops.uring.Uring.assemble`.
+        """
+        return Assembled(0, 0, 0, crc or 0)
+
+    def close(self) -> None:
+        """Stop reading: no read may land in a buffer that another stream uses."""
+
+
+class _Queued(Reads):
+    """By a queue, without a thread."""
+
+    def __init__(
+        self, source: Iterator[Request], queue: Uring, buffers: list[Bytes]
+    ) -> None:
+        self._source, self._queue, self._buffers = source, queue, buffers
+        self._asked: deque[Request] = deque()
+        self._held = self._closed = False
+
+    def _ask(self, least: int) -> None:
+        """Have ``least`` pieces asked for, if there are as many; and some more at once."""
+        count = least + 2 * len(self._buffers) - len(self._asked)
+        few = len(self._asked) < least
+        fresh = list(itertools.islice(self._source, count if few else 0))
+        if fresh:
+            table = [
+                (
+                    request.file.descriptor,
+                    align_down(request.offset),
+                    span(request.offset, request.length),
+                    request.offset % ALIGN,
+                    request.length,
+                )
+                for request in fresh
+            ]
+            self._asked.extend(fresh)
+            self._queue.ask(torch.tensor(table))
+
+    def _let_go(self) -> None:
+        if self._held:
+            self._held = False
+            self._queue.release()
+
+    def __next__(self) -> tuple[Request, Bytes]:
+        if self._closed:
+            raise StopIteration
+        try:
+            self._let_go()
+            self._ask(2 * len(self._buffers))
+            found = self._queue.next()
+            if found is None:
+                self.close()
+                raise StopIteration
+            (file, offset, length, _), (place, got) = self._asked[0], found
+            data = file.finish(offset, length, self._buffers[place], got)
+        except (OSError, StoreError):
+            self.close()
+            raise
+        self._held = True
+        return self._asked.popleft(), data
+
+    def assemble(
+        self,
+        pieces: int,
+        dst: Tensor,
+        out: Tensor,
+        *,
+        decode: str,
+        keep: Tensor | None,
+        slots: Tensor | None,
+        crc: int | None,
+    ) -> Assembled:
+        if self._closed:
+            return super().assemble(
+                pieces, dst, out, decode=decode, keep=keep, slots=slots, crc=crc
+            )
+        self._let_go()
+        self._ask(pieces + 2 * len(self._buffers))
+        found = self._queue.assemble(
+            pieces, dst, out, decode=decode, keep=keep, slots=slots, crc=crc
+        )
+        if found.pieces:
+            self._asked[0].file.count(found.moved)
+        for _ in range(found.pieces):
+            self._asked.popleft()
+        return found
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._asked.clear()
+            self._queue.drain()
+
+
+class _Threaded(Reads):
+    """By a thread for each buffer."""
+
+    def __init__(
+        self, source: Iterator[Request], pool: ThreadPoolExecutor, buffers: list[Bytes]
+    ) -> None:
+        self._source, self._pool = source, pool
+        self._free = deque(buffers)
+        self._held: Bytes | None = None
+        self._pending: deque[tuple[Request, Bytes, Future[Bytes]]] = deque()
+
+    def __next__(self) -> tuple[Request, Bytes]:
+        if self._held is not None:
+            self._free.append(self._held)
+            self._held = None
+        for request in itertools.islice(self._source, len(self._free)):
+            buffer, (file, offset, length, _) = self._free.popleft(), request
+            future = self._pool.submit(file.read, offset, length, buffer)
+            self._pending.append((request, buffer, future))
+        if not self._pending:
+            raise StopIteration
+        request, self._held, future = self._pending.popleft()
+        try:
+            return request, future.result()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._source = iter(())
+        for _, buffer, future in self._pending:
+            if not future.cancel():
+                future.exception()
+            self._free.append(buffer)
+        self._pending.clear()
 
 
 def cut(

@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from graphlab.outofcore.pool import Pool
 from graphlab.outofcore.reader import Ring, align_up
 from graphlab.outofcore.replay import Hot, Replay, Trace
 from graphlab.outofcore.slots import LiveSlots
+from graphlab.outofcore.space import punch
 from graphlab.outofcore.trace import Stop
 from graphlab.outofcore.window import Maker, Window
 from graphlab.sample.loader import Made
@@ -47,6 +49,9 @@ class Rolling:
     a background thread, within its share of the disk and of the memory; a window that was
     read is deleted.
 
+    Where the file system can give blocks in the middle of a file back, a batch's packs go as
+    soon as it is read, and the next window grows into what they leave.
+
     Args:
         maker: Makes windows.
         folder: The plan; windows are folders in it.
@@ -63,6 +68,8 @@ class Rolling:
         rank: Named in the folders, for people; loaders of one plan share no windows.
         record_bytes, sparse_bytes, max_rows: Room that was planned for a batch.
         verify: Whether checksums are compared when a batch is read first.
+        kept: Batches whose packs stay for a while after they were read, because a process
+            that ends now has not handed them over.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class Rolling:
         sparse_bytes: int,
         max_rows: int,
         verify: bool,
+        kept: int,
     ) -> None:
         self._maker, self._folder = maker, folder
         self._assembler, self._columns, self._ring = assembler, columns, ring
@@ -96,6 +104,7 @@ class Rolling:
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="graphlab-window")
         self._stop = Stop()
+        self._kept, self._done = kept, deque[int]()
         self._window: Window | None = None
         self._replay: Replay | None = None
         self._next: tuple[Span, Future[Window]] | None = None
@@ -136,14 +145,36 @@ class Rolling:
                     window is None
                     or window.epoch != source
                     or number not in window.numbers
+                    or number in window.gone
                 ):
                     window = self._advance(Span(source, number, step))
                 if self._next is None and self._ahead:
                     self._prepare(self._following(window, epoch, step))
                 assert self._make is not None
-                return self._make(window.numbers.index(number))
+                made = self._make(window.numbers.index(number))
+                self._give_back(window, number)
+                return made
 
         return make
+
+    def _give_back(self, window: Window, number: int) -> None:
+        """Give the blocks of packs that were read back, oldest first."""
+        if window.held is None:
+            return
+        assert self._replay is not None
+        self._done.append(number)
+        if len(self._done) <= self._kept:
+            return
+        number = self._done.popleft()
+        window.gone.add(number)
+        save(window, self._identity)  # whoever finds the window must not read it again
+        for part in self._replay.trace.parts[2:]:
+            entry = part.table[window.numbers.index(number)]
+            size = align_up(int(entry["length"]))
+            if size:
+                with open(part.file.path, "rb+", buffering=0) as file:
+                    punch(file.fileno(), int(entry["offset"]), size)
+            window.held.give(size)
 
     def close(self) -> None:
         """End the background thread, delete windows, close files."""
@@ -188,7 +219,7 @@ class Rolling:
         numbers = range(span.first, self._per_epoch, span.step)[: self._length]
         left = self._left.take(span.epoch, span.first, span.step)
         if left is not None:
-            return left
+            return left.take_over(self._maker.space, stop)
         shutil.rmtree(folder, ignore_errors=True)
         window = self._maker.make(folder, span.epoch, numbers, stop)
         save(window, self._identity)
@@ -197,6 +228,8 @@ class Rolling:
     def _advance(self, span: Span) -> Window:
         """Take the window that begins at a span: the one made ahead, or a new one."""
         ahead, self._next = self._next, None
+        if self._maker.space is not None:
+            self._leave()  # so that what is being made can grow
         if ahead is not None and ahead[0] != span:
             self._stop.set()
             if ahead[1].exception() is None:
@@ -208,9 +241,11 @@ class Rolling:
         if ahead is None:
             ahead = (span, self._submit(span))
         window = ahead[1].result()
-        held = window.disk_bytes + (
-            0 if self._window is None else self._window.disk_bytes
-        )
+        held = window.disk_bytes
+        if self._maker.space is not None:
+            held = 2 * self._maker.records + self._maker.space.peak
+        elif self._window is not None:
+            held += self._window.disk_bytes
         self.peak_disk_bytes = max(self.peak_disk_bytes, held)
         self._leave()
         self._made_bytes += window.read_bytes
@@ -227,6 +262,7 @@ class Rolling:
         if self._window is not None:
             self._window.delete()
             self._window = None
+            self._done.clear()
 
     def _enter(self, window: Window) -> None:
         self._grow(window)

@@ -25,6 +25,7 @@ from graphlab.outofcore.scattered import Edges, RowFile, Shared
 from graphlab.outofcore.schedule import Residents
 from graphlab.outofcore.sizing import shared_sizes, spare_sizes
 from graphlab.outofcore.slots import LiveSlots
+from graphlab.outofcore.space import Space
 from graphlab.outofcore.window import Maker
 
 if TYPE_CHECKING:
@@ -228,8 +229,16 @@ def _rolling(
     ids = layout.read_checked(plan.path / HOT_IDS, plan.body["files"][HOT_IDS])
     residents = Residents(ids.view("<i8"), totals["slots"], totals["static_share"], {})
     making = Ledger(sizing.maker, "window")
+    plan.job.map_graph = totals["map_graph"]
     maker = Maker(
-        plan.job, columns, residents, making, totals["window_disk"] // world_size
+        plan.job,
+        columns,
+        residents,
+        making,
+        totals["window_disk"] // world_size,
+        totals["maker_topology"],
+        totals["window_records"] // world_size,
+        Space(totals["window_space"] // world_size) if totals["window_space"] else None,
     )
     return Rolling(
         maker,
@@ -249,4 +258,5 @@ def _rolling(
         sparse_bytes=sizing.sparse,
         max_rows=totals["largest"][0],
         verify=verify,
+        kept=sizing.prefetch + 1,
     )

@@ -9,9 +9,11 @@ from graphlab.errors import BudgetError
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.reader import ALIGN, QUEUE, align_down, align_up
 
-SEGMENT_BYTES = 2**20
+# A buffer whose rows are being put in their places is not in flight: with many small ones
+# that costs the disk less than with few large ones.
+SEGMENT_BYTES = 2**19
 LEAST_SEGMENT_BYTES = 2**16
-DEPTH = 8
+DEPTH = 32
 
 
 class Largest(NamedTuple):
@@ -85,13 +87,15 @@ class Sizing(NamedTuple):
 
 
 def ring_sizes(limit: int, row_bytes: int) -> tuple[int, int]:
-    """Depth and segment of the read ring: 1/16 of the budget, up to 8 MiB.
+    """Depth and segment of the read ring: 1/16 of the budget, up to 16 MiB.
+
+    The disk reads on into it while a batch's rows in memory are copied.
 
     A row, wherever it begins, fits a segment.
     """
-    segment = align_down(min(max(limit // 128, LEAST_SEGMENT_BYTES), SEGMENT_BYTES))
+    segment = align_down(min(max(limit // 256, LEAST_SEGMENT_BYTES), SEGMENT_BYTES))
     segment = max(segment, align_up(row_bytes) + 2 * ALIGN)
-    return (DEPTH if DEPTH * segment <= limit // 8 else 2), segment
+    return max(2, min(DEPTH, limit // 16 // segment)), segment
 
 
 def spare_sizes(room: int, row_bytes: int) -> tuple[int, int]:

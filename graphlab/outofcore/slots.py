@@ -18,10 +18,11 @@ class LiveSlots:
     """Slots whose rows change, beside the node that each holds.
 
     A programme says in which slot a row is, provided that the batches before it have been
-    executed. In their order that is so, and nothing is looked up. In any other order (a
-    resumed run, another number of ranks, a single batch) each slot is compared with the
-    node that the batch expects there, and refilled from the store where it differs: a
-    schedule can cost reads, but never give a wrong row.
+    executed. In their order that is so: nothing is looked up, nor written down. In any other
+    order (a resumed run, another number of ranks, a single batch) what the slots hold is
+    forgotten, and from then on each is compared with the node that the batch expects there,
+    and refilled from the store where it differs: a schedule can cost reads, but never give a
+    wrong row.
 
     Args:
         columns: Columns with slots; all dense.
@@ -51,6 +52,7 @@ class LiveSlots:
         self._node = np.full(capacity, UNKNOWN, dtype=np.int32)
         # The last batch, and whether all before it in its sequence were executed.
         self._last, self._unbroken = UNKNOWN, False
+        self._noted = True  # whether `_node` tells what the slots hold
         self._slots = {rows.name: hot[rows.name].slots for rows in columns}
         self._files = {
             rows.name: RowFile.of_column(rows)
@@ -80,6 +82,9 @@ class LiveSlots:
         self._unbroken = opens or (self._unbroken and follows)
         if self._unbroken:
             return 0
+        if not self._noted:
+            self._node[:] = UNKNOWN
+            self._noted = True
         where = np.flatnonzero(source >= self._first)
         places = source[where] - self._first
         wanted = n_id[where].astype(np.int64)
@@ -100,7 +105,10 @@ class LiveSlots:
     def expect(self, keep: npt.NDArray[np.int32]) -> None:
         """Rows are about to be written to slots; until :meth:`end` nobody knows them."""
         self._last = UNKNOWN
-        self._node[keep[keep >= 0] - self._first] = UNKNOWN
+        if self._unbroken:
+            self._noted = False
+        else:
+            self._node[keep[keep >= 0] - self._first] = UNKNOWN
 
     def end(
         self,
@@ -109,7 +117,7 @@ class LiveSlots:
         packed: npt.NDArray[np.integer],
     ) -> None:
         """The batch's pack rows, of nodes ``packed``, are in their slots."""
-        if len(keep):
+        if len(keep) and self._noted:
             kept = keep >= 0
             self._node[keep[kept] - self._first] = packed[kept]
         self._last = batch

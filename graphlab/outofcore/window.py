@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from graphlab.errors import BudgetError
 from graphlab.outofcore import layout, node_order, schedule, trace
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
-from graphlab.outofcore.estimate import counted_topology
 from graphlab.outofcore.job import Job
-from graphlab.outofcore.pack import CHUNK_BYTES, Packed, hot_name, pack_name
+from graphlab.outofcore.pack import Packed, hot_name, pack_name
 from graphlab.outofcore.publish import entries
+from graphlab.outofcore.space import Held, Space
 from graphlab.outofcore.trace import Stop
 from graphlab.outofcore.uses import Order, spill_uses
 
@@ -39,6 +39,8 @@ class Window:
         record_bytes, sparse_bytes: Room for the records, and sparse packs, of a batch.
         disk_bytes: What it takes on disk.
         read_bytes: What making it read from disk.
+        held: Of the disk that windows share, where its packs are given back batch by batch.
+        gone: Numbers of the batches whose packs were given back.
     """
 
     folder: Path
@@ -51,10 +53,23 @@ class Window:
     sparse_bytes: int
     disk_bytes: int
     read_bytes: int
+    held: Held | None = None
+    gone: set[int] = field(default_factory=set)
+
+    def take_over(self, space: Space | None, stop: Stop) -> Window:
+        """The window of another process, with what it holds of this one's disk."""
+        if space is None:
+            return self
+        held = Held(space)
+        packs = self.folder.glob("pack-*.bin")
+        held.take(512 * sum(path.stat().st_blocks for path in packs), stop)
+        return replace(self, held=held)
 
     def delete(self) -> None:
         """Give the disk back."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.held is not None:
+            self.held.release()
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,9 @@ class Maker:
         residents: What memory holds, the same for all windows.
         ledger: Account of the memory of making.
         disk: Bytes that one window may take.
+        topology: Bytes of the graph that the account counts while sampling.
+        records: Bytes of them for all but the packs.
+        space: Disk that the packs of all windows share; None: each has its own.
     """
 
     job: Job
@@ -74,6 +92,9 @@ class Maker:
     residents: schedule.Residents
     ledger: Ledger
     disk: int
+    topology: int
+    records: int
+    space: Space | None
 
     @property
     def identity(self) -> str:
@@ -91,9 +112,8 @@ class Maker:
         """
         while True:
             try:
-                return self._make(folder, epoch, numbers, stop)
+                return self._held(folder, epoch, numbers, stop)
             except _TooLargeError as error:
-                shutil.rmtree(folder, ignore_errors=True)
                 if len(numbers) == 1:
                     raise BudgetError(
                         f"plan: `disk` must give a window at least "
@@ -106,7 +126,25 @@ class Maker:
                     : max(1, min(int(share * len(numbers)), len(numbers) - 1))
                 ]
 
-    def _make(self, folder: Path, epoch: int, numbers: range, stop: Stop) -> Window:
+    def _held(self, folder: Path, epoch: int, numbers: range, stop: Stop) -> Window:
+        """Make a window; what it took of the disk is given back where that fails."""
+        held = None if self.space is None else Held(self.space)
+        try:
+            return self._make(folder, epoch, numbers, stop, held)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            if held is not None:
+                held.release()
+            raise
+
+    def _make(
+        self,
+        folder: Path,
+        epoch: int,
+        numbers: range,
+        stop: Stop,
+        held: Held | None,
+    ) -> Window:
         job, ledger, num_nodes = self.job, self.ledger, self.job.dataset.num_nodes
         folder.mkdir(parents=True, exist_ok=True)
         request = job.request._replace(only=(epoch, numbers))
@@ -115,7 +153,7 @@ class Maker:
         sampled = job.identity({**job.sampling, "window": part})
         try:
             with (
-                ledger.hold("topology", counted_topology(job)),
+                ledger.hold("topology", self.topology),
                 ledger.hold("input nodes", 32 * len(request.input_nodes)),
             ):
                 samples = trace.sample_epochs(
@@ -123,14 +161,15 @@ class Maker:
                     job.sampler,
                     request,
                     ledger,
-                    disk=self.disk,
+                    disk=self.records,
                     identity=sampled,
                     graph=job.graph_files,
                     threads=1,
                     stop=stop,
                 )
         except trace.SamplesTooLargeError as error:
-            raise _TooLargeError(error.need) from error
+            need = error.need * self.disk // max(self.records, 1)
+            raise _TooLargeError(need) from error
         order = Order(1, len(samples))
         residents, policy = self.residents, job.policy
         uses = None
@@ -142,7 +181,7 @@ class Maker:
                 self.columns,
                 policy,
                 num_nodes,
-                self.disk,
+                self.records,
                 ledger,
             )
         if uses is None:
@@ -164,15 +203,17 @@ class Maker:
         )
         # The tables that follow: an entry a batch and file.
         small = layout.INDEX.itemsize * len(samples) * (2 + len(packs))
-        need = written + small + sum(p.pack_bytes for p in packs)
+        pack = sum(p.pack_bytes for p in packs)
+        need = written + small + pack
+        # As shares of what each may take.
+        for size, most in ((written + small, self.records), (pack, self._packs)):
+            need = max(need, size * self.disk // max(most, 1))
         if need > self.disk:
             raise _TooLargeError(need)
         read = 2 * int(samples["length"].sum())
         with ledger.hold("packing tables", sum(p.nbytes for p in packs)):
             for packed in packs:
-                chunk = min(CHUNK_BYTES, max(2**16, ledger.free // 3))
-                with ledger.hold("pieces of the scan", 2 * chunk):
-                    packed.run(chunk, identity, stop)
+                packed.run_once(ledger, identity, stop, held)
                 read += packed.rows.file_bytes
         layout.write_index(folder / f"{stem}.idx", records, durable=False)
         path = folder / f"{schedule.PROGRAMME}.idx"
@@ -199,9 +240,15 @@ class Maker:
             edges=int(samples["items"].max()),
             record_bytes=int(lengths.max()) + 64,
             sparse_bytes=sum(int(p.index["length"].max()) for p in sparse),
-            disk_bytes=need,
+            disk_bytes=written + small + pack,
             read_bytes=read,
+            held=held,
         )
+
+    @property
+    def _packs(self) -> int:
+        """Bytes that the packs of a window may take."""
+        return self.disk if self.space is None else self.space.limit
 
 
 class _TooLargeError(Exception):

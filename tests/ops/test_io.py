@@ -169,18 +169,54 @@ def test_wrong_sparse_rows_never_reach_past_the_end(begin, end, column, dst):
             run(*arguments, place, out)
 
 
-@pytest.mark.parametrize("run", [io.keep_rows, twin.keep_rows], ids=["op", "twin"])
-def test_rows_are_kept_as_stored(run):
+@pytest.mark.parametrize("decode", io.DECODES)
+@pytest.mark.parametrize("rows", [9, 30_000])  # the latter over threads
+def test_rows_are_kept_as_stored(decode, rows):
+    stored, values = stored_rows(decode, rows, 16)
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randint(256, (9, 5), dtype=torch.uint8, generator=generator)
-    keep = torch.tensor([3, -1, 0, -1, -1, 7, 1, -1, 2], dtype=torch.int32)
-    slots = torch.zeros(8, 5, dtype=torch.uint8)
-    run(rows.reshape(-1), keep, slots)
-    assert torch.equal(slots[[3, 0, 7, 1, 2]], rows[[0, 2, 5, 6, 8]])
-    assert not slots[[4, 5, 6]].any()
-    for bytes, wrong in ((rows.reshape(-1)[:-1], keep), (rows.reshape(-1), keep + 1)):
-        with pytest.raises(RuntimeError, match="`keep`"):
-            run(bytes, wrong, slots)
+    dst = torch.randperm(rows, generator=generator).int()
+    keep = torch.randperm(rows, generator=generator).int()
+    keep[keep % 3 == 0] = -1
+    found = []
+    for run in (torch.ops.graphlab_io.assemble_rows, twin.assemble_rows):
+        out = torch.zeros(rows, 16)
+        slots = torch.zeros(rows, stored.shape[1], dtype=torch.uint8)
+        run(stored.reshape(-1), None, dst, decode, out, keep, slots)
+        kept = keep >= 0
+        assert torch.equal(slots[keep[kept].long()], stored[kept])
+        others = torch.ones(rows, dtype=torch.bool)
+        others[keep[kept].long()] = False
+        assert not slots[others].any()
+        assert torch.equal(out[dst.long()], values)
+        found.append((out, slots))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("run", [None, twin.assemble_rows], ids=["op", "twin"])
+def test_a_kept_row_past_the_end(run):
+    run = run or torch.ops.graphlab_io.assemble_rows
+    stored, _ = stored_rows("copy", 3, 2)
+    out, slots = torch.zeros(3, 2), torch.zeros(2, 8, dtype=torch.uint8)
+    dst, keep = torch.arange(3).int(), torch.tensor([0, -1, 2]).int()
+    with pytest.raises(RuntimeError, match="`keep`"):
+        run(stored.reshape(-1), None, dst, "copy", out, keep, slots)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_hits_do_not_depend_on_threads(threads):
+    slots, values = stored_rows("copy", 500, 64)
+    source = programme(40_000, 500, 9_000)
+    out, dst = torch.zeros(40_000, 64), torch.zeros(9_000, dtype=torch.int32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        io.assemble_hits(slots, source, out, dst)
+    finally:
+        torch.set_num_threads(before)
+    hit = source >= 0
+    assert torch.equal(out[hit], values[source[hit].long()])
+    assert torch.equal(source[dst.long()], -1 - torch.arange(9_000).int())
 
 
 @pytest.mark.parametrize("split", [0, 4, 9])
@@ -224,7 +260,8 @@ def test_contract():
     torch.library.opcheck(ops.assemble_rows, (flat[:12], None, dst, "copy", out))
     span = torch.tensor([0])
     torch.library.opcheck(ops.assemble_sparse, (flat, span, span, dst, out))
-    torch.library.opcheck(ops.keep_rows, (flat, dst, slots))
+    kept = (flat[:12], None, dst, "copy", out, dst, slots)
+    torch.library.opcheck(ops.assemble_rows, kept)
     levels = (slots[:2], slots[2:], dst, slots[:1].clone())
     torch.library.opcheck(ops.gather_levels, levels)
 

@@ -7,12 +7,22 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
 from graphlab.errors import StoreError
+from graphlab.ops import io
 from graphlab.ops.uring import Uring
-from graphlab.outofcore import reader
+from graphlab.outofcore import layout, reader
 from graphlab.outofcore.calibrate import calibrate
-from graphlab.outofcore.reader import ALIGN, DirectFile, Ring, allocate, cut, span
+from graphlab.outofcore.reader import (
+    ALIGN,
+    DirectFile,
+    Request,
+    Ring,
+    allocate,
+    cut,
+    span,
+)
 
 
 @pytest.fixture
@@ -140,26 +150,88 @@ def test_what_a_queue_leaves_out_is_read_again(data, tmp_path, monkeypatch, thre
     if threads:
         pytest.skip("threads resume by themselves: see above")
     file, ring = DirectFile(tmp_path / "data"), Ring(3, 16384)
-    wait, seen = Uring.wait, []
+    following, seen = Uring.next, []
 
     def short(self):
-        done = wait(self)
-        found = []
-        for tag, got in done:
-            # Cut short, failed, refused: all are taken up.
-            wrong = (got // 2, -errno.EIO, -errno.EAGAIN, -errno.EINVAL, 0)
-            found.append((tag, wrong[len(seen) % len(wrong)]))
-            seen.append(got)
-        return found
+        found = following(self)
+        if found is None:
+            return None
+        place, got = found
+        # Cut short, failed, refused: all are taken up.
+        wrong = (got // 2, -errno.EIO, -errno.EAGAIN, -errno.EINVAL, 0)
+        seen.append(got)
+        return place, wrong[len(seen) % len(wrong)]
 
-    monkeypatch.setattr(Uring, "wait", short)
+    monkeypatch.setattr(Uring, "next", short)
     pieces = [got.copy() for _, got in ring.stream(cut(file, 5, 290_000, 16384))]
     assert np.array_equal(np.concatenate(pieces), data[5:290_005])
     assert len(seen) == len(pieces)
 
 
+def test_rows_are_put_in_their_places_as_they_arrive(data, tmp_path, threads):
+    file, ring = DirectFile(tmp_path / "data"), Ring(3, 8192, threads=threads)
+    values = torch.from_numpy(data[: 4000 * 70]).view(torch.float32).view(-1, 25)
+    rows, each = len(values), 8192 // 100 // 2
+    requests = [
+        Request(file, 100 * r, 100 * min(each, rows - r), r)
+        for r in range(0, rows, each)
+    ]
+    dst = torch.randperm(rows, generator=torch.Generator().manual_seed(0)).int()
+    keep = torch.where(dst % 3 == 0, dst, -1)
+    for crc in (None, 0):
+        out, slots = torch.zeros(rows, 25), torch.zeros(rows, 100, dtype=torch.uint8)
+        stream, done, found = ring.stream(requests), 0, crc
+        while done < rows:
+            told = stream.assemble(
+                5,
+                dst[done:],
+                out,
+                decode="copy",
+                keep=keep[done:],
+                slots=slots,
+                crc=found,
+            )
+            assert threads or told.pieces == min(5, -(-(rows - done) // each))
+            if not told.pieces:  # threads hand over one by one
+                request, got = next(stream)
+                assert request.tag == done
+                io.assemble_rows(
+                    torch.from_numpy(got),
+                    dst[done : done + len(got) // 100],
+                    out,
+                    keep=keep[done : done + len(got) // 100],
+                    slots=slots,
+                )
+                done += len(got) // 100
+                found = None if crc is None else layout.crc(got, told.crc)
+            else:
+                done += told.rows
+                found = None if crc is None else told.crc
+        stored = values.view(torch.uint8).view(rows, 100)
+        assert torch.equal(out[dst.long()].view(torch.uint8), stored)
+        kept = keep >= 0
+        assert torch.equal(slots[keep[kept].long()], stored[kept])
+        if crc is not None:
+            assert found == layout.crc(data[: 100 * rows])
+    ring.close()
+
+
+def test_rows_of_a_piece_that_ends_short_are_left_to_the_caller(tmp_path, threads):
+    if threads:
+        pytest.skip("threads hand over one by one")
+    (tmp_path / "f").write_bytes(bytes(range(100)) * 30)
+    file, ring = DirectFile(tmp_path / "f"), Ring(2, 8192)
+    stream = ring.stream([Request(file, 0, 3000, 0), Request(file, 2500, 3000, 1)])
+    out, dst = torch.zeros(60, 100, dtype=torch.uint8), torch.arange(60).int()
+    told = stream.assemble(2, dst, out, decode="copy", keep=None, slots=None, crc=None)
+    assert (told.pieces, told.rows) == (1, 30)
+    with pytest.raises(StoreError, match="truncated"):
+        next(stream)
+    ring.close()
+
+
 def test_a_refused_queue_means_threads(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "open_uring", lambda buffer, depth: None)
+    monkeypatch.setattr(reader, "open_uring", lambda *sizes: None)
     ring = Ring(2, 8192)
     assert ring.engine == "threads"
     file = DirectFile(tmp_path / "data")

@@ -49,22 +49,33 @@ def assemble_hits(
 
 
 def assemble_rows(
-    bytes: Tensor, offset: Tensor | None, dst: Tensor, decode: str, out: Tensor
+    bytes: Tensor,
+    offset: Tensor | None,
+    dst: Tensor,
+    decode: str,
+    out: Tensor,
+    keep: Tensor | None = None,
+    slots: Tensor | None = None,
 ) -> None:
     """Copy rows of a read to their places; see :func:`graphlab.ops.assemble_rows`."""
     width, item = out.shape[1], out.element_size()
     row_bytes = {"copy": width * item, "int8": width + 4}.get(decode, 2 * width)
     count = dst.numel()
     starts = np.arange(count) * row_bytes if offset is None else offset.numpy()
+    most = -1
+    if keep is not None and slots is not None and count:
+        most = int(keep.max()) - slots.shape[0]
     beyond = ((starts < 0) | (starts > bytes.numel() - row_bytes)).any()
-    if beyond or ((dst < 0) | (dst >= out.shape[0])).any():
-        raise RuntimeError("`offset` or `dst` reaches past the end")
+    if beyond or ((dst < 0) | (dst >= out.shape[0])).any() or most >= 0:
+        raise RuntimeError("`offset`, `dst` or `keep` reaches past the end")
     if not count or not row_bytes:
         return
     windows = np.lib.stride_tricks.sliding_window_view(bytes.numpy(), row_bytes)
-    _write(
-        out, dst.numpy().astype(np.intp), decode_rows(windows[starts], decode), decode
-    )
+    stored = windows[starts]
+    _write(out, dst.numpy().astype(np.intp), decode_rows(stored, decode), decode)
+    if keep is not None and slots is not None:
+        wanted = (keep >= 0).numpy()
+        slots.numpy()[keep.numpy()[wanted]] = stored[wanted]
 
 
 def gather_levels(
@@ -78,16 +89,6 @@ def gather_levels(
     slow = source >= split
     out[fast] = device_rows[source[fast].long()]
     out[slow] = host_rows[source[slow].long() - split]
-
-
-def keep_rows(bytes: Tensor, keep: Tensor, slots: Tensor) -> None:
-    """Put rows into slots; see :func:`graphlab.ops.io.keep_rows`."""
-    count, size = len(keep), slots.shape[1]
-    if (keep >= slots.shape[0]).any() or len(bytes) < count * size:
-        raise RuntimeError("`keep` names a slot, or a row, that does not exist")
-    wanted = keep >= 0
-    rows = bytes[: count * size].reshape(count, size)
-    slots[keep[wanted].long()] = rows[wanted]
 
 
 def assemble_sparse(

@@ -7,25 +7,42 @@ import errno
 from torch import Tensor
 
 
-def uring_open(buffer: Tensor, depth: int) -> int:
+def uring_open(buffer: Tensor, depth: int, segment: int) -> int:
     """Tell that there is none; see :class:`graphlab.ops.uring.Uring`."""
     return -errno.ENOSYS
 
 
-def uring_read(
-    buffer: Tensor,
-    handle: int,
-    file: int,
-    offset: int,
-    begin: int,
-    length: int,
-    tag: int,
-) -> int:
+def uring_ask(buffer: Tensor, handle: int, requests: Tensor) -> int:
     """Never called: nothing could be opened."""
     return -errno.ENOSYS
 
 
-def uring_wait(done: Tensor, handle: int) -> int:
+def uring_next(buffer: Tensor, handle: int, found: Tensor) -> int:
+    """Never called: nothing could be opened."""
+    return -errno.ENOSYS
+
+
+def uring_release(buffer: Tensor, handle: int) -> int:
+    """Never called: nothing could be opened."""
+    return -errno.ENOSYS
+
+
+def uring_drain(buffer: Tensor, handle: int) -> None:
+    """Never called: nothing could be opened."""
+
+
+def assemble_reads(
+    buffer: Tensor,
+    handle: int,
+    pieces: int,
+    dst: Tensor,
+    decode: str,
+    out: Tensor,
+    keep: Tensor | None,
+    slots: Tensor | None,
+    crc: int,
+    found: Tensor,
+) -> int:
     """Never called: nothing could be opened."""
     return -errno.ENOSYS
 
