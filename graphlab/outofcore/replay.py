@@ -153,6 +153,8 @@ class Hot:
         self.buffer = allocate(entry["rows_bytes"] + live * rows.row_bytes)
         for at, data in read_whole(path, entry, ring):
             self.buffer[at : at + len(data)] = data
+        # Touched now: an epoch is not to wait for the system to find pages.
+        self.buffer[entry["rows_bytes"] :] = 0
         self.bytes = self.buffer[: entry["rows_bytes"]]
         if rows.kind == "dense":
             count += live
