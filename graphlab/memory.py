@@ -114,8 +114,7 @@ def keep_freed() -> Iterator[KeptMemory]:
     without glibc, or where the environment configures malloc itself (``MALLOC_...``,
     ``GLIBC_TUNABLES``).
 
-    Source: mallopt(3). An NCN step on a graph of ogbl-collab's size takes 0.39 s
-    (benchmarks/results/link_epoch.json), without it 0.98 s.
+    Source: mallopt(3). benchmarks/results/link_epoch.json was measured inside it.
 
     Example:
         >>> with keep_freed() as kept:

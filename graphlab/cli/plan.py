@@ -272,7 +272,7 @@ def _plan(
     if edges is not None:
         arguments["edge_label_index"] = _pairs(store, edges)
     elif nodes.endswith(".npy"):
-        arguments["input_nodes"] = _array(nodes)
+        arguments["input_nodes"] = _array("--nodes", nodes)
     elif nodes != "all":
         arguments["input_nodes"] = nodes
     return outofcore.plan(
@@ -285,7 +285,7 @@ def _pairs(store: Store, edges: str) -> Tensor:
     from graphlab.tasks.link_scoring import positives
 
     if edges.endswith(".npy"):
-        return _array(edges)
+        return _array("--edges", edges)
     dataset = store.dataset()
     if edges == "all":
         return dataset.graph.edge_index
@@ -297,10 +297,14 @@ def _pairs(store: Store, edges: str) -> Tensor:
     return positives(dataset, edges).contiguous()
 
 
-def _array(path: str) -> Tensor:
+def _array(option: str, path: str) -> Tensor:
     import numpy as np
     import torch
 
+    if not Path(path).is_file():
+        raise ValueError(
+            f"plan: `{option}` must name a .npy file that is there, got {path}"
+        )
     return torch.from_numpy(np.load(path))
 
 

@@ -176,3 +176,8 @@ def test_plans_of_pairs(place, capsys):
     assert main(["plan", "make", "store", "--negatives", "1", "--out", "q"]) == 2
     assert main(["plan", "make", "store", "--edges", "tests", "--out", "q"]) == 1
     assert "one of all, train, val, test" in capsys.readouterr().err
+    for option in ("--edges", "--nodes"):
+        wrong = [option, "nothing.npy", "--out", "q"]
+        assert main(["plan", "make", "store", *wrong]) == 1
+        wanted = f"`{option}` must name a .npy file that is there, got {Path.cwd()}"
+        assert wanted in capsys.readouterr().err
