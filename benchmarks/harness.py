@@ -178,7 +178,14 @@ def run_case(case: Case, seed: int, repeats: int, threads: int) -> dict[str, Any
                 _time(contender, case.loops)
         rounds = [first] if repeats == 1 and case.warmups == 0 else []
         for _ in range(repeats - len(rounds)):
-            rounds.append({c.name: _time(c, case.loops) for c in trial.contenders})
+            # Results are let go at once: held, each run's block would be a fresh one, whose
+            # pages fault on first touch.
+            rounds.append(
+                {
+                    c.name: _time(c, case.loops)._replace(result=None)
+                    for c in trial.contenders
+                }
+            )
     finally:
         if trial.close is not None:
             trial.close()

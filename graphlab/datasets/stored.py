@@ -20,6 +20,7 @@ from graphlab.datasets import chunked, encoding
 from graphlab.datasets.encoding import Array
 from graphlab.datasets.manifest import ColumnEntry, FileEntry
 from graphlab.errors import StoreError
+from graphlab.graph.distinct import distinct
 
 # A gap that costs less to read through than a second request: bandwidth / IOPS of a
 # virtual NVMe disk (refs/diskgnn.md section 4.2).
@@ -250,7 +251,7 @@ class StoredColumn:
         """Read ascending rows ``wanted`` and put them at ``target`` in ``out``."""
         gap_rows = GAP_BYTES // self.row_bytes
         span_rows = max(1, SPAN_BYTES // self.row_bytes)
-        rows = np.unique(wanted)
+        rows = distinct(wanted)
         # A span ends where the gap to the next row is wide, or where it has grown long.
         wide = np.diff(rows) > gap_rows + 1
         run = np.concatenate([[0], np.cumsum(wide)])

@@ -76,8 +76,9 @@ def katz(
         ValueError: a ``beta`` for which the sum over all walks diverges.
 
     Cost:
-        Truncated: one sparse product a distinct source and step, in blocks; exact: one sparse
-        factorisation, for graphs of up to tens of thousands of nodes.
+        Truncated: one sparse product a distinct source and step, in blocks; a pair's source is
+        the node that is in more of the pairs. Exact: one sparse factorisation, for graphs of
+        up to tens of thousands of nodes.
     """
     return walks.katz(*neighbor_rows(g), pairs, beta, length)
 
@@ -95,6 +96,11 @@ def pagerank(
         pairs: [2, B].
         alpha: Probability to return to the source.
         epsilon: Residual for each edge at which a push stops.
+
+    Cost:
+        One push of at most ``1 / (alpha epsilon)`` steps a pair, from the node that is in more
+        of the pairs, and one for all pairs of that node: walks of an undirected graph are
+        reversible. Which node that is decides what the push leaves out, within the bound.
     """
     return walks.pagerank(*neighbor_rows(g), pairs, alpha, epsilon)
 

@@ -19,6 +19,7 @@ from graphlab import check
 from graphlab.evaluate.scores import Scores
 from graphlab.evaluate.stamp import Stamp
 from graphlab.graph import Graph
+from graphlab.graph.distinct import distinct
 from graphlab.interop.arrays import as_tensor
 from graphlab.ops import rng
 
@@ -154,7 +155,7 @@ def split_edges(
     n = g.num_nodes
     source, target = (row.numpy() for row in g.edge_index)
     low, high = np.minimum(source, target), np.maximum(source, target)
-    links = np.unique((low * n + high)[low < high])
+    links = distinct((low * n + high)[low < high])
     # Random weights make the forest a random one.
     order = rng.permutation(rng.key(seed, _KEEP), len(links))
     weight = np.empty(len(links))
@@ -248,7 +249,7 @@ def pairs_without_edge(g: Graph, count: int, seed: int = 0) -> Tensor:
     """Draw distinct pairs u < v that no edge joins: [2, count], sorted."""
     n = g.num_nodes
     source, target = (row.numpy() for row in g.edge_index)
-    links = np.unique(np.minimum(source, target) * n + np.maximum(source, target))
+    links = distinct(np.minimum(source, target) * n + np.maximum(source, target))
     return _pairs(_non_edges(links, n, count, rng.key(seed, _NEGATIVE, 1)), n)
 
 

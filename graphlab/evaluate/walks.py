@@ -40,7 +40,9 @@ def katz(
     else:
         check.positive(name, "length", length)
     out = np.zeros(pairs.shape[1])
-    for sources, inside, place in _by_source(pairs, n):
+    # A is symmetric, so either node may be the source.
+    source, target = _shared_first(pairs, n)
+    for sources, inside, place in _by_source(source, n):
         start = a[sources].toarray().T * beta
         if solve is not None:
             total = solve.solve(start)
@@ -49,7 +51,7 @@ def katz(
             for _ in range((length or 1) - 1):
                 step = beta * (a @ step)
                 total = total + step
-        out[inside] = total[pairs[1].numpy()[inside], place]
+        out[inside] = total[target[inside], place]
     return torch.from_numpy(out)
 
 
@@ -62,19 +64,21 @@ def pagerank(
         if not 0 < value < 1:
             check.fail(ValueError, name, argument, "be in (0, 1)", value)
     out = np.zeros(pairs.shape[1])
-    for side in (0, 1):
-        order = np.argsort(pairs[side].numpy(), kind="stable")
-        _push_pairs(
-            ptr.numpy(),
-            idx.numpy(),
-            pairs[side].numpy()[order],
-            pairs[1 - side].numpy()[order],
-            order,
-            alpha,
-            epsilon,
-            out,
-        )
-    return torch.from_numpy(out)
+    source, target = _shared_first(pairs, len(ptr) - 1)
+    order = np.argsort(source, kind="stable")
+    _push_pairs(
+        ptr.numpy(),
+        idx.numpy(),
+        source[order],
+        target[order],
+        order,
+        alpha,
+        epsilon,
+        out,
+    )
+    # Walks are reversible: d(a) p_a(b) = d(b) p_b(a), and the bound of the error with them.
+    degree = ptr.diff().double().clamp(min=1).numpy()
+    return torch.from_numpy(out * (1 + degree[source] / degree[target]))
 
 
 def push(ptr: Array, idx: Array, source: int, alpha: float, epsilon: float) -> Array:
@@ -95,9 +99,19 @@ def shortest_path(ptr: Tensor, idx: Tensor, pairs: Tensor, cutoff: int) -> Tenso
     return torch.from_numpy(out)
 
 
-def _by_source(pairs: Tensor, n: int) -> Iterator[tuple[Array, Array, Array]]:
+def _shared_first(pairs: Tensor, n: int) -> tuple[Array, Array]:
+    """The nodes of each pair, first the one that is in more pairs; of equals the lower one.
+
+    Work is done once a distinct source: negatives of one positive share a node.
+    """
+    a, b = pairs.numpy()
+    count = np.bincount(pairs.flatten().numpy(), minlength=n)
+    swapped = (count[a] < count[b]) | ((count[a] == count[b]) & (a > b))
+    return np.where(swapped, b, a), np.where(swapped, a, b)
+
+
+def _by_source(source: Array, n: int) -> Iterator[tuple[Array, Array, Array]]:
     """Blocks of distinct sources, the pairs they have, and each pair's source there."""
-    source = pairs[0].numpy()
     distinct, place = np.unique(source, return_inverse=True)
     order = np.argsort(place, kind="stable")
     sorted_place = place[order]
@@ -170,7 +184,7 @@ def _push_pairs(ptr, idx, source, target, place, alpha, epsilon, out):  # type: 
                 waiting,
                 touched,
             )
-        out[place[p]] += value[target[p]]
+        out[place[p]] = value[target[p]]
 
 
 @numba.njit(nogil=True)

@@ -42,6 +42,11 @@ class Candidates:
     pos: Tensor
     neg: Tensor
 
+    @property
+    def size(self) -> int:
+        """Number of pairs."""
+        return int(self.pos.shape[1] + self.neg[0].numel())
+
     def evaluate(self, metric: str, score: Score, block: int) -> float:
         """Score all pairs, own negatives in blocks of about ``block`` pairs."""
         evaluator = LinkEvaluator(metric)
@@ -139,7 +144,10 @@ class LinkScorer:
             score = functools.partial(
                 heuristics.score, name, self._test_graph, x=self._d.x
             )
-            scores[name] = self._test.evaluate(metric, score, block)
+            # What follows walks from a node does so once a call: pairs of a node stay together.
+            walks = name in heuristics.HEURISTICS and name not in heuristics.LOCAL
+            size = self._test.size if walks else block
+            scores[name] = self._test.evaluate(metric, score, size)
         return scores
 
     def _features(self, model: nn.Module) -> Any:
@@ -156,8 +164,7 @@ class LinkScorer:
             return wanted
         if wanted == "none" or self._test is None:
             return ()
-        pairs = self._test.pos.shape[1] + self._test.neg[0].numel()
-        small = self._d.num_nodes <= _SMALL_NODES and pairs <= _SMALL_PAIRS
+        small = self._d.num_nodes <= _SMALL_NODES and self._test.size <= _SMALL_PAIRS
         graph = tuple(heuristics.HEURISTICS)
         chosen = graph if small or wanted == "all" else heuristics.LOCAL
         return chosen if self._d.x is None else (*chosen, "cosine")

@@ -32,7 +32,7 @@ class RunFolder:
 
     Args:
         path: The folder; made where it is missing.
-        config: The resolved config of the run; JSON values.
+        config: The resolved config of the run, ``task`` among them; JSON values.
 
     Raises:
         ValueError: the folder holds a run of another config; the message names the keys.
@@ -42,9 +42,10 @@ class RunFolder:
 
     def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
         self.path = Path(path)
+        self._function = f"{config['task']}.fit"
         if (self.path / "manifest.json").exists():
             got = f"a data set or plan in {self.path}"
-            check.fail(ValueError, "node.fit", "run_dir", "be a run folder", got)
+            check.fail(ValueError, self._function, "run_dir", "be a run folder", got)
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = open(self.path / ".lock", "w")
         try:
@@ -52,7 +53,7 @@ class RunFolder:
         except BlockingIOError:
             self._lock.close()
             raise GraphlabError(
-                f"node.fit: `run_dir` {self.path} is in use by another process; "
+                f"{self._function}: `run_dir` {self.path} is in use by another process; "
                 "wait for it or choose another folder"
             ) from None
         try:
@@ -130,7 +131,7 @@ class RunFolder:
             more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             check.fail(
                 ValueError,
-                "node.fit",
+                self._function,
                 "run_dir",
                 "hold a run of the same settings",
                 f"{shown}{more} in {self.path}",
@@ -141,7 +142,7 @@ class RunFolder:
         if before[:length] != now[:length]:
             check.fail(
                 ValueError,
-                "node.fit",
+                self._function,
                 "seeds",
                 f"begin with the seeds {before} of the run in {self.path}",
                 now,

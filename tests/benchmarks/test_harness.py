@@ -112,3 +112,20 @@ def test_work_of_minutes_is_checked_and_timed_in_one_run():
     assert log == ["peer", "ours", "closed"]
     assert record["contenders"]["peer"]["repeats"] == 1
     assert record["agreement"] == "checked"
+
+
+def test_a_result_is_let_go_before_the_next_run():
+    class Result:
+        alive = 0
+
+        def __init__(self):
+            type(self).alive += 1
+            held.append(self.alive)
+
+        def __del__(self):
+            type(self).alive -= 1
+
+    held: list[int] = []
+    contender = Contender("ours", Result)
+    harness.run_case(Case("c", lambda _: Trial([contender], None)), 0, 3, 1)
+    assert held[2:] == [1, 1, 1]

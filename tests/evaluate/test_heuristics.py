@@ -79,6 +79,10 @@ def test_pagerank_stays_within_its_bound(case):
     slack = epsilon * (degree[i] + degree[j]).clamp(min=1)
     assert ((expected - out) >= -1e-12).all()
     assert ((expected - out) <= slack + 1e-12).all()
+    # One node's pairs are seen from that node, whichever comes first.
+    star = torch.stack([torch.full((40,), 7), torch.arange(8, 48)])
+    flipped = heuristics.pagerank(g, star.flip(0), alpha, epsilon)
+    assert torch.equal(heuristics.pagerank(g, star, alpha, epsilon), flipped)
 
 
 def test_shortest_path_without_the_pairs_own_edge(case):

@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_at_its_seed_and_more_seeds_may_follow(d, tmp_path)
     ]
     assert [x["seed"] for x in lines if x["event"] == "run"] == [0, 1, 2]
     assert len([x for x in lines if x["event"] == "epoch"]) == 15
-    with pytest.raises(ValueError, match="run of the same settings"):
+    with pytest.raises(ValueError, match=r"cluster\.fit: `run_dir` must hold"):
         cluster.fit(
             d, functools.partial(SMALL, tau=1.0), run_dir=tmp_path, baselines=["kmeans"]
         )

@@ -100,7 +100,7 @@ def test_a_stopped_run_continues_to_the_same_bits(data, tmp_path):
     )
     with pytest.raises(ValueError, match=r"link task; use gl\.tasks\.LinkResult"):
         gl.tasks.Result.load(whole)
-    with pytest.raises(ValueError, match="hold a run of the same settings"):
+    with pytest.raises(ValueError, match=r"link\.fit: `run_dir` must hold a run"):
         link.fit(data, model("ncnc"), run_dir=whole, **{**arguments, "lr": 0.5})
 
 

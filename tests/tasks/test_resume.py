@@ -206,11 +206,13 @@ def test_damage_and_foreign_folders_are_named(tmp_path):
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):
-    folder = RunFolder(tmp_path, {"seeds": [0]})
-    with pytest.raises(GraphlabError, match="in use by another process"):
-        RunFolder(tmp_path, {"seeds": [0]})
+    folder = RunFolder(tmp_path, {"task": "link", "seeds": [0]})
+    with pytest.raises(
+        GraphlabError, match=r"link\.fit: `run_dir` .* in use by another process"
+    ):
+        RunFolder(tmp_path, {"task": "link", "seeds": [0]})
     folder.close()
-    RunFolder(tmp_path, {"seeds": [0]}).close()
+    RunFolder(tmp_path, {"task": "link", "seeds": [0]}).close()
 
 
 def test_progress_prints_plain_lines_without_a_terminal(capsys, monkeypatch):
