@@ -4,11 +4,12 @@ NCN's 70/10/20, a new split for each seed; each positive has 100 negatives of it
 uniformly or by graphlab's generator of hard ones (which is not HeaRT's list, see
 `graphlab.evaluate.hard_negatives`). A model is trained once and scored on both kinds: for each
 kind with the weights of the epoch whose validation MRR on negatives of that kind is best.
-Heuristics stand beside on the same pairs. Cora and CiteSeer have their published settings. The
-two larger sets take Cora's with width 64, and, as facts of the records say, a fixed random part
-of the pairs: the graph holds all training edges, but of these only so many are learned from, and
-only so many positives are scored. NCNC draws 16 neighbours of each node there, in training and
-in evaluation. Resumable by (data, head, seed).
+Heuristics stand beside on the same pairs. Cora and CiteSeer have their published settings.
+
+The two larger sets take Cora's with width 64, and, as the stamps say, a random part of the
+pairs: the graph holds all training edges, but of these only so many are learned from, and only
+so many positives are scored. NCNC draws 16 neighbours of each node there, in training and in
+evaluation. Resumable by (data, head, seed).
 
     python -m benchmarks.models.link_hard [--only cora] [--show] [--quick]
 """

@@ -7,7 +7,8 @@ so the batch decides what an epoch costs: the published 16,384 would encode it 1
 `--batch` says what was run. The evaluation ranks 100,000 positives among 1,000 uniform
 targets each (MRR), block by block. `ddi-*` are an epoch and a validation on ogbl-ddi itself,
 with the published settings of NCN and ours of Refined-GAE. Peak memory is the process's own,
-everything in it; each part runs in a process of its own.
+everything in it; each part runs in a process of its own. The epoch takes long: stopped by
+SIGTERM or Ctrl-C it goes on at its step when the same command is given again.
 
     python -m benchmarks.models.link_scale [--quick] [--only epoch]
 """
@@ -16,10 +17,13 @@ from __future__ import annotations
 
 import argparse
 import functools
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +37,7 @@ from graphlab.models import link_model, link_preset
 from graphlab.tasks import Callback, link
 
 NAME = "link_scale"
+RUNS = harness.ROOT / "runs" / NAME
 NODES, DRAWN, DECAY = 576_289, 32_000_000, 0.62
 QUICK = (20_000, 200_000, 0.62)
 POSITIVES, NEGATIVES, BLOCK = 100_000, 1_000, 1_000
@@ -62,12 +67,11 @@ def factory() -> Any:
     return functools.partial(link_model, **settings)
 
 
-def epoch(quick: bool, batch: int) -> dict[str, Any]:
+def epoch(quick: bool, batch: int, run_dir: Path) -> dict[str, Any]:
     g, edges = graph_and_edges(quick)
-    ids = torch.randint(
-        58, (g.num_nodes, 1), generator=torch.Generator().manual_seed(0)
-    )
-    held = torch.randint(g.num_nodes, (2, 2, 1_000))
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(58, (g.num_nodes, 1), generator=generator)
+    held = torch.randint(g.num_nodes, (2, 2, 1_000), generator=generator)
     d = Dataset(graph=g, x=ids.float(), meta={"name": "chung-lu"})
     d.edge_splits = {
         "train": {"edge": edges},
@@ -83,6 +87,7 @@ def epoch(quick: bool, batch: int) -> dict[str, Any]:
         callbacks=[watch],
         baselines="none",
         read_test=False,
+        run_dir=run_dir,
         **{**fit, "epochs": 1, "batch_size": batch},
     )
     (record,) = watch.seen
@@ -191,7 +196,12 @@ def main() -> None:
     harness.pin(chosen.threads)
     part = wanted[0]
     if part == "epoch":
-        notes = epoch(chosen.quick, chosen.batch)
+        if chosen.quick:
+            with tempfile.TemporaryDirectory() as folder:
+                notes = epoch(True, chosen.batch, Path(folder))
+        else:
+            notes = epoch(False, chosen.batch, RUNS)
+            shutil.rmtree(RUNS)
     elif part == "evaluation":
         notes = evaluation(chosen.quick)
     else:
