@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,14 +75,20 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 _OWN_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES")
 # Holes that nothing fits in may take this share of what was used before they are given back.
 _SLACK = 0.5
+# Less free memory than this share of what the process holds is little; seconds between looks.
+_SPARE, _PERIOD = 0.125, 0.5
 
 
 class KeptMemory:
-    """What :func:`keep_freed` gives: call :meth:`settle` now and then, such as every epoch."""
+    """What :func:`keep_freed` gives.
+
+    Call :meth:`settle` now and then, such as every epoch, and :meth:`relieve` at every step.
+    """
 
     def __init__(self) -> None:
         self._calls = 0
         self._usual = 0
+        self._looked = float("-inf")
 
     def settle(self) -> None:
         """Give freed memory back where holes have made the process grow by half."""
@@ -91,6 +98,15 @@ class KeptMemory:
         if self._calls <= 3:
             self._usual = held
         elif held > (1 + _SLACK) * self._usual and _Allocator.libc is not None:
+            _Allocator.libc.malloc_trim(0)
+
+    def relieve(self) -> None:
+        """Give freed memory back where the machine has little left."""
+        now = time.monotonic()
+        if _Allocator.libc is None or now - self._looked < _PERIOD:
+            return
+        self._looked = now
+        if available() < _SPARE * resident():
             _Allocator.libc.malloc_trim(0)
 
 
@@ -109,15 +125,16 @@ def keep_freed() -> Iterator[KeptMemory]:
 
     glibc gives every large block back to the system when it is freed; the next one comes
     empty, and each of its pages costs a fault on first touch. A training step makes and frees
-    the same blocks every time. The process holds its peak, and up to half as much in holes,
-    until the context ends and gives everything back. Affects the whole process; does nothing
-    without glibc, or where the environment configures malloc itself (``MALLOC_...``,
-    ``GLIBC_TUNABLES``).
+    the same blocks every time. The process holds its peak, and up to half as much in holes
+    (fewer where memory is short), until the context ends and gives everything back. Affects the
+    whole process; does nothing without glibc, or where the environment configures malloc itself
+    (``MALLOC_...``, ``GLIBC_TUNABLES``).
 
     Source: mallopt(3). benchmarks/results/link_epoch.json was measured inside it.
 
     Example:
         >>> with keep_freed() as kept:
+        ...     kept.relieve()
         ...     kept.settle()
     """
     _Allocator.enter()

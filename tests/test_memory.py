@@ -89,3 +89,19 @@ def test_holes_are_given_back_when_they_have_grown(monkeypatch):
         kept.settle()
         counts.append(len(trims))
     assert counts == [0, 0, 0, 0, 1, 1]
+
+
+def test_freed_memory_is_given_back_where_little_is_left(monkeypatch):
+    clock, free, trims = iter([0.0, 0.1, 1.0, 2.0]), iter([99, 11, 13]), []
+    monkeypatch.setattr(memory.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(memory, "available", lambda: next(free))
+    monkeypatch.setattr(memory, "resident", lambda: 100)
+    libc = SimpleNamespace(malloc_trim=trims.append)
+    monkeypatch.setattr(memory._Allocator, "libc", libc)
+    kept = memory.KeptMemory()
+    counts = []
+    for _ in range(4):
+        kept.relieve()
+        counts.append(len(trims))
+    # The second look comes too soon.
+    assert counts == [0, 0, 1, 1]

@@ -177,6 +177,8 @@ class Training:
             while not at.is_over(self._settings):
                 for loss in self._steps():
                     bar.advance(note=self._note(loss))
+                    if kept is not None:
+                        kept.relieve()
                 self._end_epoch()
                 if kept is not None:
                     kept.settle()
