@@ -22,6 +22,7 @@ from graphlab.outofcore.fresh import (
     build_rolling,
     hot_table,
     residents_of,
+    without_device,
 )
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
@@ -29,6 +30,7 @@ from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
 from graphlab.outofcore.publish import (
     SLACK_BYTES,
     DiskError,
+    device_entry,
     disk_need,
     entries,
     footprint,
@@ -242,6 +244,7 @@ def _build_replay(
         residents, sizing = residents_of(
             job, demand.counts, columns, sizing, uses, ledger, nodes=largest.nodes
         )
+    on_device = device_entry(job.path, residents.on_device)
     hot = residents.still
     ledger.take("hot ids", hot.nbytes)
     accesses = demand.accesses
@@ -295,7 +298,7 @@ def _build_replay(
     layout.write_index(job.path / f"{stem}.idx", records)
     layout.write_index(job.path / f"{schedule.PROGRAMME}.idx", programmes.table)
     stems = [stem, schedule.PROGRAMME, *(pack_name(r.name) for r in columns)]
-    files: dict[str, Any] = {}
+    files: dict[str, Any] = dict(on_device)
     for stem in stems:
         files |= entries(job.path, stem)
     for packed in packs:
@@ -313,6 +316,8 @@ def _build_replay(
         "shared_reads": programmes.shared,
         "shared_bytes": sum(p.shared_bytes for p in packs),
         "hot_rows": len(hot),
+        "device_rows": residents.device_rows,
+        "device_hits": programmes.device_hits,
         "static_hits": programmes.static_hits,
         "slots": residents.capacity,
         "static_share": residents.share,
@@ -325,6 +330,7 @@ def _build_replay(
     sizing = sizing._replace(
         hot=sum(p.hot_bytes for p in packs) + hot_table(packs, hot)
     )
+    sizing = without_device(sizing, columns, residents)
     mode = "hybrid" if hybrid else "replay"
     body = publish(job, mode, sizing, totals, calibration, columns, files)
     if reordered:
