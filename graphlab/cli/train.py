@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +48,7 @@ def node(
         typer.Option(help="A YAML recipe, or the name of one that graphlab brings."),
     ] = None,
     runs: Annotated[
-        int | None, typer.Option(help="Seeds 0 .. runs - 1; default 3.")
+        int | None, typer.Option(min=1, help="Seeds 0 .. runs - 1; default 3.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many epochs.")] = None,
     fanout: Annotated[
@@ -229,13 +228,14 @@ def _turn(tree: dict[str, Any], direction: str | None) -> None:
 def _of_run(run_dir: Path | None) -> Recipe:
     """The recipe of a run folder, to go on with it."""
     from graphlab.tasks import recipe as recipes
+    from graphlab.tasks.runs import read_json
 
     if run_dir is None:
         raise typer.BadParameter("--resume needs the run folder: --run-dir")
     path = run_dir / "config.json"
     if not path.is_file():
         raise ValueError(f"train: `--run-dir` must be a run folder, got {run_dir}")
-    found = json.loads(path.read_text()).get("recipe")
+    found = read_json(path).get("recipe")
     if found is None:
         raise ValueError(
             f"train: `--run-dir` must be a run of this command, got {run_dir}, which a script "
@@ -254,11 +254,13 @@ def _folder_of(recipe: Recipe) -> Path:
 
 def free_folder(stem: str, wanted: dict[str, Any]) -> Path:
     """``runs/<stem>``, numbered where a run of another recipe has the name."""
+    from graphlab.tasks.runs import read_json
+
     number = 1
     while True:
         folder = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
         path = folder / "config.json"
-        if not path.is_file() or json.loads(path.read_text()).get("recipe") == wanted:
+        if not path.is_file() or read_json(path).get("recipe") == wanted:
             return folder
         number += 1
 

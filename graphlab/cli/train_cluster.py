@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -119,6 +118,8 @@ def _command(folder: Path) -> list[str]:
 
 def _free_folder(recipe: ClusterRecipe) -> Path:
     """``runs/<data>-pamcgc``, numbered where a run of other settings has the name."""
+    from graphlab.tasks.runs import read_json
+
     stem = f"{Path(recipe.data.name).name}-pamcgc"
     wanted = recipe.model_dump(mode="json")
     wanted["fit"].pop("seeds")
@@ -128,7 +129,7 @@ def _free_folder(recipe: ClusterRecipe) -> Path:
         path = folder / "config.json"
         if not path.is_file():
             return folder
-        if json.loads(path.read_text()).get("recipe") == wanted:
+        if read_json(path).get("recipe") == wanted:
             return folder
         number += 1
 

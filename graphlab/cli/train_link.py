@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +30,7 @@ def link(
         typer.Option(help="A YAML recipe, or a published one such as cora_ncnc."),
     ] = None,
     runs: Annotated[
-        int | None, typer.Option(help="Seeds 0 .. runs - 1; default 3.")
+        int | None, typer.Option(min=1, help="Seeds 0 .. runs - 1; default 3.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many epochs.")] = None,
     metric: Annotated[
@@ -182,13 +181,14 @@ def _suffix(recipe: LinkRecipe) -> str:
 def _of_run(run_dir: Path | None) -> LinkRecipe:
     """The recipe of a run folder, to go on with it."""
     from graphlab.tasks import link_recipe
+    from graphlab.tasks.runs import read_json
 
     if run_dir is None:
         raise typer.BadParameter("--resume needs the run folder: --run-dir")
     path = run_dir / "config.json"
     if not path.is_file():
         raise ValueError(f"train: `--run-dir` must be a run folder, got {run_dir}")
-    config = json.loads(path.read_text())
+    config = read_json(path)
     if config.get("task") != "link" or "recipe" not in config:
         raise ValueError(
             f"train: `--run-dir` must be a run of this command, got {run_dir}; run again "

@@ -81,8 +81,10 @@ def hard_negatives(
     check.positive(name, "number", number, least=2)
     if number % 2:
         check.fail(ValueError, name, "number", "be even", number)
-    check.tensor(name, "positives", positives, dtypes=(torch.int64,), ndim=2)
-    check.ids_in_range(name, "positives", positives, g.num_nodes)
+    _require(name, g, positives)
+    if x is not None and x.shape[0] != g.num_nodes:
+        need = f"have a row for each of {g.num_nodes} nodes"
+        check.fail(ValueError, name, "x", need, list(x.shape))
     ranker = _Ranker(g, x, known, number // 2, seed, alpha, epsilon)
     nodes, place = np.unique(positives.numpy().ravel(), return_inverse=True)
     place = place.reshape(2, -1)
@@ -145,8 +147,7 @@ def random_negatives(
     check.positive(name, "number", number, least=2)
     if number % 2:
         check.fail(ValueError, name, "number", "be even", number)
-    check.tensor(name, "positives", positives, dtypes=(torch.int64,), ndim=2)
-    check.ids_in_range(name, "positives", positives, g.num_nodes)
+    _require(name, g, positives)
     n, half = g.num_nodes, number // 2
     barred = g.edge_index
     if known is not None:
@@ -184,6 +185,14 @@ def random_negatives(
         both = (fixed, node) if side == 0 else (node, fixed)
         sides.append(torch.stack(both, 1).view(-1, half, 2))
     return torch.cat(sides, 1)
+
+
+def _require(name: str, g: Graph, positives: Tensor) -> None:
+    check.tensor(name, "positives", positives, dtypes=(torch.int64,), ndim=2)
+    check.ids_in_range(name, "positives", positives, g.num_nodes)
+    if not g.is_undirected():
+        remedy = "use g.to_undirected()"
+        check.fail(ValueError, name, "g", "be undirected", "a directed graph", remedy)
 
 
 class _Ranker:

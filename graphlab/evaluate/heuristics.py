@@ -1,9 +1,9 @@
 r"""Scores of pairs that need no training; larger means more likely.
 
 Each function takes an undirected :class:`~graphlab.Graph` and pairs [2, B], int64, and gives
-[B]. ``exclude`` are pairs that count as not joined, in both directions; for
-:func:`shortest_path`, :func:`katz` and :func:`pagerank` the pair that is scored is what
-matters, see there. Sums run in order of nodes, so results repeat bit for bit.
+[B]; others are refused with words. ``exclude`` are pairs that count as not joined, in both
+directions; for :func:`shortest_path`, :func:`katz` and :func:`pagerank` the pair that is scored
+is what matters, see there. Sums run in order of nodes, so results repeat bit for bit.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _CHUNK = 16384
 
 def common_neighbors(g: Graph, pairs: Tensor, exclude: Tensor | None = None) -> Tensor:
     """Count common neighbours: ``|N(i) ∩ N(j)|`` (Newman 2001)."""
+    _require("common_neighbors", g, pairs)
     return ops.common_neighbors(*neighbor_rows(g), pairs, exclude=exclude).double()
 
 
@@ -38,6 +39,7 @@ def adamic_adar(g: Graph, pairs: Tensor, exclude: Tensor | None = None) -> Tenso
 
     A common neighbour of two nodes has degree 2 or more, so the logarithm is positive.
     """
+    _require("adamic_adar", g, pairs)
     return _pooled(g, pairs, exclude, lambda d: 1 / d.clamp(min=2).log())
 
 
@@ -45,11 +47,13 @@ def resource_allocation(
     g: Graph, pairs: Tensor, exclude: Tensor | None = None
 ) -> Tensor:
     """Sum ``1 / d(u)`` over common neighbours (Zhou, Lu and Zhang 2009)."""
+    _require("resource_allocation", g, pairs)
     return _pooled(g, pairs, exclude, lambda d: 1 / d.clamp(min=1))
 
 
 def jaccard(g: Graph, pairs: Tensor, exclude: Tensor | None = None) -> Tensor:
     """Share of common neighbours among all neighbours of the two; 0 where none has any."""
+    _require("jaccard", g, pairs)
     common = common_neighbors(g, pairs, exclude)
     degree = _degree(g)
     union = degree[pairs[0]] + degree[pairs[1]] - common
@@ -58,6 +62,7 @@ def jaccard(g: Graph, pairs: Tensor, exclude: Tensor | None = None) -> Tensor:
 
 def preferential_attachment(g: Graph, pairs: Tensor) -> Tensor:
     """Product of the degrees (Barabasi and Albert 1999)."""
+    _require("preferential_attachment", g, pairs)
     degree = _degree(g)
     return degree[pairs[0]] * degree[pairs[1]]
 
@@ -81,6 +86,7 @@ def katz(
         the node that is in more of the pairs. Exact: one sparse factorisation, for graphs of
         up to tens of thousands of nodes.
     """
+    _require("katz", g, pairs)
     return walks.katz(*neighbor_rows(g), pairs, beta, length)
 
 
@@ -103,6 +109,7 @@ def pagerank(
         of the pairs, and one for all pairs of that node: walks of an undirected graph are
         reversible. Which node that is decides what the push leaves out, within the bound.
     """
+    _require("pagerank", g, pairs)
     return walks.pagerank(*neighbor_rows(g), pairs, alpha, epsilon)
 
 
@@ -112,6 +119,7 @@ def shortest_path(g: Graph, pairs: Tensor, cutoff: int = 16) -> Tensor:
     0 where there is none of at most ``cutoff`` edges; a pair of equal nodes has length 0 and
     scores 2.
     """
+    _require("shortest_path", g, pairs)
     return walks.shortest_path(*neighbor_rows(g), pairs, cutoff)
 
 
@@ -122,6 +130,7 @@ def cosine(x: Any, pairs: Tensor) -> Tensor:
         x: [N, F]: a tensor or any column.
         pairs: [2, B].
     """
+    _require_pairs("cosine", pairs, x.shape[0])
     if isinstance(x, SparseColumn):
         return torch.from_numpy(_sparse_cosine(x, pairs))
     parts = []
@@ -163,6 +172,22 @@ def score(name: str, g: Graph, pairs: Tensor, x: Any = None) -> Tensor:
             check.fail(ValueError, "heuristics.score", "x", "be given for cosine", None)
         return cosine(x, pairs)
     return HEURISTICS[name](g, pairs)
+
+
+def _require(name: str, g: Graph, pairs: Tensor) -> None:
+    """Require pairs of nodes of an undirected graph."""
+    _require_pairs(name, pairs, g.num_nodes)
+    if not g.is_undirected():
+        remedy = "use g.to_undirected()"
+        check.fail(ValueError, name, "g", "be undirected", "a directed graph", remedy)
+
+
+def _require_pairs(name: str, pairs: Tensor, size: int) -> None:
+    check.tensor(name, "pairs", pairs, dtypes=(torch.int64,), ndim=2)
+    if pairs.shape[0] != 2:
+        need = "have shape [2, n]"
+        check.fail(ValueError, name, "pairs", need, list(pairs.shape))
+    check.ids_in_range(name, "pairs", pairs, size)
 
 
 def _sparse_cosine(x: SparseColumn, pairs: Tensor) -> npt.NDArray[np.float64]:

@@ -111,12 +111,12 @@ class LinkEncoder(nn.Module):
             nn.init.orthogonal_(self.embedding.weight)
             width = hidden_channels
         elif self._pure:
-            check.positive(name, "in_channels", in_channels)
+            _require_features(in_channels)
             self.lin = nn.Linear(in_channels, hidden_channels)
             width = hidden_channels
         self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
         if not self._pure:
-            check.positive(name, "in_channels", width)
+            _require_features(width)
             for layer in range(num_layers):
                 self.convs.append(nn.Linear(width, hidden_channels))
                 nn.init.xavier_uniform_(self.convs[-1].weight)  # type: ignore[arg-type]
@@ -280,3 +280,14 @@ def _project(x: Features, layer: nn.Linear) -> Tensor:
     if isinstance(x, SparseRows):
         return x @ layer.weight.t().contiguous()
     return F.linear(x, layer.weight)
+
+
+def _require_features(width: int) -> None:
+    if width == 0:
+        remedy = (
+            "a graph without features learns a row a node instead: "
+            "link_model(embedding=True), --set model.embedding=true"
+        )
+        need, got = "be at least 1 without `num_embeddings`", 0
+        check.fail(ValueError, "LinkEncoder", "in_channels", need, got, remedy)
+    check.positive("LinkEncoder", "in_channels", width)

@@ -106,6 +106,9 @@ def fit(
     chosen = graph_of(d) if graph is None else graph
     y = _classes(d)
     k = _num_clusters(n_clusters, y)
+    if k > d.num_nodes:
+        need = f"be at most the {d.num_nodes} nodes"
+        check.fail(ValueError, _FUNCTION, "n_clusters", need, k)
     first = model(seed=seeds[0])
     # With all settings, so that a run is told from one of other defaults.
     resolved: Any = partial(type(first), **first.settings())

@@ -18,7 +18,12 @@ from graphlab.tasks import calling, interrupt, schema, source
 from graphlab.tasks.callbacks import Callback
 from graphlab.tasks.environment import environment
 from graphlab.tasks.link_result import LinkResult
-from graphlab.tasks.link_scoring import LinkScorer, inputs, positives
+from graphlab.tasks.link_scoring import (
+    LinkScorer,
+    inputs,
+    positives,
+    require_metric,
+)
 from graphlab.tasks.link_settings import Baselines, LinkSettings
 from graphlab.tasks.link_training import LinkTraining
 from graphlab.tasks.result import assemble
@@ -136,6 +141,7 @@ def fit(
     where = torch.device(device)
     data = _Splits(d, split, settings, where, sampled=loader is not None)
     first = data.of(wanted[0])
+    require_metric(first, settings.metric)
     config: dict[str, Any] = {
         "schema": 1,
         "task": "link",

@@ -60,7 +60,7 @@ class LinkResult(Result):
         d: Dataset,
         topk: int = 10,
         *,
-        sources: Tensor | None = None,
+        sources: Any = None,
         candidates: str = "two_hop",
         seed: int | None = None,
         batch_size: int = 65536,
@@ -71,7 +71,7 @@ class LinkResult(Result):
         Args:
             d: As for :meth:`predict`.
             topk: How many of each node.
-            sources: [n], node ids; None: all nodes.
+            sources: [n], node ids, or a mask of all nodes; None: all nodes.
             candidates: ``two_hop``: nodes that share a neighbour with the source; ``all``:
                 every node. Neighbours and the node itself are no candidates.
             seed: Whose weights; None: those with the best validation score.
@@ -93,7 +93,12 @@ class LinkResult(Result):
         check.positive(name, "topk", topk)
         check.one_of(name, "candidates", candidates, ("two_hop", "all"))
         model, x, where = self._ready(d, seed, device)
-        wanted = torch.arange(d.num_nodes) if sources is None else sources.long()
+        wanted = torch.arange(d.num_nodes) if sources is None else sources
+        wanted = torch.as_tensor(wanted)
+        if wanted.dtype == torch.bool and wanted.shape == (d.num_nodes,):
+            wanted = wanted.nonzero()[:, 0]
+        check.tensor(name, "sources", wanted, dtypes=check.INDEX_DTYPES, ndim=1)
+        wanted = wanted.long()
         check.ids_in_range(name, "sources", wanted, d.num_nodes)
         nodes = torch.full((len(wanted), topk), -1)
         logits = torch.full((len(wanted), topk), float("-inf"))

@@ -90,6 +90,29 @@ def candidates(d: Dataset, split: str) -> Candidates:
     return Candidates(part["edge"], part["edge_neg"])
 
 
+def require_metric(d: Dataset, metric: str) -> None:
+    """Require negatives of the kind and number that a metric is made of.
+
+    Raises:
+        ValueError: they are shared and should be each positive's own, or the other way round;
+            fewer than K.
+    """
+    neg = candidates(d, "val").neg
+    if metric == "mrr" and neg.dim() == 2:
+        got = "mrr, and negatives that all positives share"
+        remedy = (
+            "give each positive its own, as graphlab.evaluate.random_negatives and "
+            "hard_negatives do (--set data.split.random_negatives=100)"
+        )
+        need = "be hits@K, auc or ap"
+        check.fail(ValueError, "link.fit", "metric", need, got, remedy)
+    # One positive's: what is wrong with them is the evaluator's to say.
+    LinkEvaluator(metric).score(
+        torch.zeros(1),
+        torch.zeros(neg[0].shape if neg.dim() == 2 else (1, neg.shape[2])),
+    )
+
+
 def positives(d: Dataset, split: str) -> Tensor:
     """Pairs [2, P] of a split, of either layout."""
     part = d.edge_splits.get(split, {})

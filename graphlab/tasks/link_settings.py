@@ -40,7 +40,10 @@ class LinkSettings(Strict):
     @field_validator("metric")
     @classmethod
     def _known_metric(cls, name: str) -> str:
-        LinkEvaluator(name)
+        try:
+            LinkEvaluator(name)
+        except ValueError:
+            raise ValueError("be hits@K, mrr, auc or ap") from None
         return name
 
     @field_validator("baselines")

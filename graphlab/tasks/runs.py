@@ -46,7 +46,11 @@ class RunFolder:
         if (self.path / "manifest.json").exists():
             got = f"a data set or plan in {self.path}"
             check.fail(ValueError, self._function, "run_dir", "be a run folder", got)
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            got = f"{self.path}, where a file is"
+            check.fail(ValueError, self._function, "run_dir", "be a folder", got)
         self._lock = open(self.path / ".lock", "w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,6 +126,12 @@ class RunFolder:
         self._lock.close()
 
     def _require_same(self, earlier: dict[str, Any]) -> None:
+        task = earlier.get("task")
+        if task != self.config["task"]:
+            need = f"hold a run of the {self.config['task']} task"
+            got = f"one of the {task} task in {self.path}"
+            remedy = "choose another folder"
+            check.fail(ValueError, self._function, "run_dir", need, got, remedy)
         differing = list(_differences(earlier, self.config))
         if differing:
             shown = ", ".join(

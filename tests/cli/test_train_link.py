@@ -71,6 +71,13 @@ def test_a_finished_run_is_not_run_again_and_resumes(place, capsys):
     assert json.loads(capsys.readouterr().out)["test"] == first["test"]
 
 
+def test_a_damaged_config_is_named(place, capsys):
+    Path("cut").mkdir()
+    Path("cut/config.json").write_text("{")
+    assert main(["train", "link", "--resume", "--run-dir", "cut"]) == 1
+    assert "cut/config.json: expected a JSON object" in capsys.readouterr().err
+
+
 def test_hard_negatives_and_a_recipe_file(place, capsys):
     recipe = {
         "data": {"name": "toy", "split": {"kind": "random", "hard_negatives": 10}},
@@ -95,7 +102,26 @@ def test_hard_negatives_and_a_recipe_file(place, capsys):
         (["--model", "ncn"], 2, "give --data and --model, or --recipe"),
         (["--data", "toy", "--model", "ncm"], 2, "did you mean `ncn`"),
         (["--data", "toyy", "--model", "ncn"], 1, "did you mean toy"),
-        (["--data", "toy", "--model", "ncn", "--metric", "acc"], 2, "hits@K, mrr"),
+        (
+            ["--data", "toy", "--model", "ncn", "--metric", "acc"],
+            2,
+            "`fit.metric` must be hits@K, mrr, auc or ap, got 'acc'",
+        ),
+        (
+            ["--data", "toy", "--model", "ncn", "--metric", "mrr"],
+            1,
+            r"`metric` must be hits@K, auc or ap, got mrr.*data.split.random_negatives",
+        ),
+        (
+            ["--data", "toy", "--model", "ncn", "--metric", "hits@9999"],
+            1,
+            "at least K = 9999",
+        ),
+        (
+            ["--data", "toy", "--model", "ncn", "--runs", "0"],
+            2,
+            "0 is not in the range",
+        ),
         (["--data", "toy", "--model", "ncn", "--set", "fit.lrr=1"], 2, "fit.lrr"),
         (["--data", "toy", "--model", "ncn", "--set", "model.dept=1"], 2, "depth"),
         (["--recipe", "cora_ncm"], 2, "cora_ncn"),

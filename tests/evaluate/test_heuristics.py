@@ -123,5 +123,27 @@ def test_unknown_names(case):
     _, g, pairs = case
     with pytest.raises(ValueError, match="`name` must be one of 'common_neighbors'"):
         heuristics.score("cn", g, pairs)
+    with pytest.raises(IndexError, match=r"cosine: `pairs` must be in \[0, 9\)"):
+        heuristics.cosine(torch.rand(9, 2), torch.tensor([[0], [9]]))
     with pytest.raises(ValueError, match="`x` must be given for cosine"):
         heuristics.score("cosine", g, pairs)
+
+
+@pytest.mark.parametrize("name", heuristics.HEURISTICS)
+def test_wrong_pairs_and_directed_graphs_are_refused(case, name):
+    _, g, _ = case
+    for pairs, error, message in (
+        (
+            torch.tensor([[0], [63]]),
+            IndexError,
+            r"`pairs` must be in \[0, 63\), got 63",
+        ),
+        (torch.tensor([[0], [-1]]), IndexError, "got -1"),
+        (torch.tensor([[0.0], [1.0]]), TypeError, "`pairs` must be int64, got float32"),
+        (torch.zeros(3, 3, dtype=torch.int64), ValueError, r"have shape \[2, n\]"),
+    ):
+        with pytest.raises(error, match=message):
+            heuristics.score(name, g, pairs)
+    one_way = gl.Graph(torch.tensor([[0, 1], [1, 2]]))
+    with pytest.raises(ValueError, match=f"{name}: `g` must be undirected"):
+        heuristics.score(name, one_way, torch.tensor([[0], [2]]))

@@ -98,6 +98,12 @@ def test_hard_negatives_refuse_what_cannot_be():
         hard_negatives(d.graph, pos, number=3)
     with pytest.raises(ValueError, match="nodes that are no neighbours"):
         hard_negatives(d.graph, pos, number=400)
+    with pytest.raises(ValueError, match="`x` must have a row for each of"):
+        hard_negatives(d.graph, pos, torch.rand(3, 2), number=4)
+    one_way = gl.Graph(d.edge_splits["train"]["edge"], d.num_nodes)
+    for function in (hard_negatives, random_negatives):
+        with pytest.raises(ValueError, match="`g` must be undirected"):
+            function(one_way, pos, number=4)
 
 
 def test_second_sight_changes_nothing():

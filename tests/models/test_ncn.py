@@ -332,6 +332,10 @@ def test_wrong_input_is_named():
         link_preset("corra")
     with pytest.raises(TypeError, match="`head` must be a module, got type"):
         LinkModel(LinkEncoder(4, 4), NCN)
+    with pytest.raises(
+        ValueError, match="a graph without features learns a row a node"
+    ):
+        link_model(0, 9)
 
 
 def test_published_constants_of_citation_graphs_come_with_the_releases_mode():

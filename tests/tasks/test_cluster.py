@@ -137,6 +137,7 @@ def test_ctrl_c_is_answered_between_epochs(d, tmp_path):
         ({"baselines": ["kmean"]}, ValueError, "`baselines` must be one of"),
         ({"model": PamCGC()}, TypeError, "`model` must be a factory of estimators"),
         ({"n_clusters": 0}, ValueError, "`n_clusters` must be at least 1"),
+        ({"n_clusters": 9999}, ValueError, "`n_clusters` must be at most the"),
     ],
 )
 def test_calls_that_cannot_be(d, change, error, message):

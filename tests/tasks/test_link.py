@@ -196,6 +196,13 @@ def test_score_all_equals_brute_force(data):
     lonely = gl.Dataset(
         gl.Graph(torch.stack([ring[:3], ring[3:]]), 150).to_undirected(), x=d.x
     )
+    mask = torch.zeros(150, dtype=torch.bool)
+    mask[[2, 7]] = True
+    for given in (mask, [2, 7]):
+        chosen, _ = result.score_all(d, topk=3, sources=given)
+        assert torch.equal(chosen, near.flip(0))
+    with pytest.raises(TypeError, match="score_all: `sources` must be int32 or int64"):
+        result.score_all(d, sources=torch.ones(2))
     nothing, low = result.score_all(lonely, topk=2, sources=torch.tensor([149]))
     assert nothing.tolist() == [[-1, -1]]
     assert low.isinf().all()

@@ -205,6 +205,15 @@ def test_damage_and_foreign_folders_are_named(tmp_path):
         node.fit(d, toy.Mean, **{**run, "run_dir": tmp_path})
 
 
+def test_a_file_is_no_run_folder(tmp_path):
+    (tmp_path / "taken").write_text("")
+    for place in ("taken", "taken/below"):
+        with pytest.raises(
+            ValueError, match=r"`run_dir` must be a folder, got .* a file is"
+        ):
+            RunFolder(tmp_path / place, {"task": "node", "seeds": [0]})
+
+
 def test_two_processes_do_not_share_a_folder(tmp_path):
     folder = RunFolder(tmp_path, {"task": "link", "seeds": [0]})
     with pytest.raises(
@@ -213,6 +222,10 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
         RunFolder(tmp_path, {"task": "link", "seeds": [0]})
     folder.close()
     RunFolder(tmp_path, {"task": "link", "seeds": [0]}).close()
+    with pytest.raises(
+        ValueError, match="hold a run of the node task, got one of the link"
+    ):
+        RunFolder(tmp_path, {"task": "node", "seeds": [0]})
 
 
 def test_progress_prints_plain_lines_without_a_terminal(capsys, monkeypatch):
