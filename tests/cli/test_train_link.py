@@ -120,7 +120,7 @@ def test_hard_negatives_and_a_recipe_file(place, capsys):
         (
             ["--data", "toy", "--model", "ncn", "--runs", "0"],
             2,
-            "0 is not in the range",
+            "Invalid value for .--runs",
         ),
         (["--data", "toy", "--model", "ncn", "--set", "fit.lrr=1"], 2, "fit.lrr"),
         (["--data", "toy", "--model", "ncn", "--set", "model.dept=1"], 2, "depth"),
