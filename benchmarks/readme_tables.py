@@ -116,6 +116,9 @@ def full(records: dict[str, list[dict[str, Any]]]) -> str:
         "# Records\n\nWritten by `python -m benchmarks.readme_tables` from the JSON files here."
     ]
     for name, entries in records.items():
+        if all(record["case"].count("/") == 2 for record in entries) and entries:
+            parts.append(f"## {name}\n\n{_crossed(entries)}\n\n{_made_by(entries)}")
+            continue
         if any("test" in record for record in entries):
             table = Table("", _SCORES, [_scores(record) for record in entries])
             parts.append(f"## {name}\n\n{table.markdown()}\n\n{_made_by(entries)}")
@@ -177,6 +180,37 @@ def _scores(record: dict[str, Any]) -> tuple[str, ...]:
         f"{100 * record['goal']:.1f}" if record["goal"] else "-",
         ", ".join(controls),
     )
+
+
+def _crossed(records: list[dict[str, Any]]) -> str:
+    """Cases ``data/kind/method``: a table a kind, what needs no training below the methods."""
+    named = [(*record["case"].split("/"), record) for record in records]
+    metric = records[0]["metric"]
+    parts = []
+    for kind in dict.fromkeys(k for _, k, _, _ in named):
+        mine = [(d, m, r) for d, k, m, r in named if k == kind]
+        data = list(dict.fromkeys(d for d, _, _ in mine))
+        cells: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
+        for d, method, record in mine:
+            count = len(record["seeds"])
+            cells[method, d] = record["test"], count
+            for name, score in record["baselines"].items():
+                if cells.get((name, d), ({}, 0))[1] < count:
+                    cells[name, d] = score, count
+        methods = list(dict.fromkeys(m for _, m, _ in mine))
+        methods += [m for m, _ in cells if m not in methods]
+        rows = []
+        for method in dict.fromkeys(methods):
+            found = [cells.get((method, d)) for d in data]
+            shown = [f"{_percent(c[0])} ({c[1]})" if c else "-" for c in found]
+            rows.append((method, *shown))
+        table = Table("", (f"{kind}: {metric}, %", *data), rows).markdown()
+        splits = dict.fromkeys(f"{d}: {r['stamp']['split']}" for d, _, r in mine)
+        parts.append("\n\n".join([table, "\n".join(f"- {line}" for line in splits)]))
+    note = (
+        "Mean and sample deviation over so many seeds, in brackets, of the test pairs."
+    )
+    return "\n\n".join([*parts, note])
 
 
 def _notes(notes: dict[str, Any]) -> str:

@@ -154,6 +154,37 @@ def test_scores_stand_in_percent_beside_what_needs_no_graph(checkout):
     assert "cora_gcn" in readme_tables.full(records)
 
 
+def test_kinds_of_negatives_have_a_table_each(checkout):
+    def record(case, seeds, mean):
+        score = {"mean": mean, "std": 0.01 if seeds > 1 else None, "values": []}
+        return {
+            "case": case,
+            "metric": "mrr",
+            "seeds": list(range(seeds)),
+            "test": score,
+            "baselines": {"katz": {"mean": mean / 2, "std": None}},
+            "stamp": {"split": "ncn"},
+        }
+
+    entries = [
+        record("cora/random/ncn", 1, 0.5),
+        record("cora/random/gae", 2, 0.4),
+        record("cora/hard/ncn", 1, 0.1),
+        record("usps/hard/gae", 1, 0.2),
+    ]
+    put(checkout, "link_hard", entries)
+    text = readme_tables.full(
+        readme_tables.load(checkout / "benchmarks" / "results")
+    ).splitlines()
+    assert "| ncn | 50.00 (1) |" in text
+    assert "| gae | 40.00 ± 1.00 (2) |" in text
+    # Of the same pairs; those of more seeds count.
+    assert "| katz | 20.00 (2) |" in text
+    assert "| hard: mrr, % | cora | usps |" in text
+    assert "| ncn | 10.00 (1) | - |" in text
+    assert "| gae | - | 20.00 (1) |" in text
+
+
 def test_what_no_peer_does_is_in_the_full_tables(checkout):
     alone = record("one store", 1.0)
     alone["ratio"] = None
