@@ -116,6 +116,7 @@ def residents_of(
     ledger: Ledger,
     *,
     nodes: int,
+    price: schedule.Price | None = None,
 ) -> tuple[schedule.Residents, Sizing]:
     """What is in memory, and the budget with its slots; ``nodes`` of the largest batch."""
     row_bytes = max((r.row_bytes for r in columns), default=0)
@@ -123,7 +124,9 @@ def residents_of(
     work = _REFILL_BYTES * nodes
     spare, room, policy = depth * segment + work, sizing.hot, job.policy
     try:
-        found = schedule.choose(counts, columns, room, spare, policy, uses, ledger)
+        found = schedule.choose(
+            counts, columns, room, spare, policy, uses, ledger, price
+        )
     except BudgetError:
         # The tables of slots do not fit beside the rest: rows that stay need none.
         found = schedule.choose(counts, columns, room, spare, policy, None, ledger)
@@ -199,7 +202,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
                 found = found._replace(capacity=0)
                 sized = sized._replace(slots=0, spare=0)
             start = time.perf_counter()
-            misses = schedule.expected_misses(
+            misses, kept = schedule.expected(
                 found, job.policy, uses, demand, num_nodes, ledger
             )
             # Programmes are written, too, which takes about as long again.
@@ -237,7 +240,8 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         "hot_rows": len(hot),
         "slots": found.capacity,
         "static_share": found.share,
-        "misses_by_share": {str(k): v for k, v in found.tried.items()},
+        "kept": kept * per_epoch // len(samples),
+        **tried_shares(found, per_epoch / len(samples)),
         "sample_bytes": sample * per_epoch,
         "programme_bytes": programme * per_epoch,
         "pack_bytes": pack * per_epoch,
@@ -259,6 +263,16 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     body = publish(job, "rolling", sizing, totals, calibration, columns, files)
     forget(job.path)
     return body
+
+
+def tried_shares(found: schedule.Residents, scale: float = 1) -> dict[str, Any]:
+    """What was expected of each static share, for an epoch, as the plan's figures hold it."""
+    tried = {str(share): each for share, each in found.tried.items()}
+    return {
+        "misses_by_share": {k: int(scale * v.misses) for k, v in tried.items()},
+        "kept_by_share": {k: int(scale * v.kept) for k, v in tried.items()},
+        "seconds_by_share": {k: v.seconds for k, v in tried.items()},
+    }
 
 
 def hot_table(packs: list[Packed], hot: np.ndarray[Any, np.dtype[np.int64]]) -> int:

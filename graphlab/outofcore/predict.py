@@ -22,8 +22,6 @@ _PACK_SECONDS = 2e-7
 # rows, where memory is not scarce.
 PIECE_BYTES = 2**17
 SHARED_PIECE_BYTES = 2**14
-# A missed row is put in its place, and every other one into a slot.
-_MISS_COPIES = 1.5
 
 
 class Demand(NamedTuple):
@@ -38,6 +36,7 @@ class Demand(NamedTuple):
         accesses: Rows of all batches.
         sample_seconds: Sampling, by one thread.
         schedule_seconds: Next uses and programmes, by one thread.
+        kept: Missing rows that are copied into a slot, too.
     """
 
     batches: int
@@ -50,6 +49,7 @@ class Demand(NamedTuple):
     accesses: int = 0
     sample_seconds: float = 0.0
     schedule_seconds: float = 0.0
+    kept: int = 0
 
     @property
     def file_bytes(self) -> int:
@@ -146,7 +146,7 @@ def _prepare(demand: Demand, epochs: int, written: int, disk: Calibration) -> fl
 
 def _putting(demand: Demand, disk: Calibration) -> float:
     """Putting an epoch's batches together."""
-    rows = demand.accesses - demand.misses + _MISS_COPIES * demand.misses
+    rows = demand.accesses + demand.kept
     width = demand.pack_bytes / max(demand.misses, 1)
     copies = rows * width / disk.gather if disk.gather else 0.0
     return copies + disk.row * demand.accesses
