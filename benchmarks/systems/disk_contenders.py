@@ -78,7 +78,8 @@ def by_pages(setting: Setting) -> Iterator[Any]:
     from graphlab.outofcore.batch import Assembler
     from graphlab.outofcore.pool import Pool
     from graphlab.outofcore.reader import QUEUE, Ring, allocate
-    from graphlab.outofcore.replay import Hot, Trace
+    from graphlab.outofcore.hot import Hot
+    from graphlab.outofcore.replay import Trace
     from graphlab.outofcore.run import jobs
     from graphlab.outofcore.scattered import RowFile, Target
     from graphlab.sample.ahead import Ahead

@@ -85,6 +85,12 @@ def make(
         str,
         typer.Option(help="discovery: as in memory; packed: as rows are copied."),
     ] = "discovery",
+    device_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the training device, for the most used rows, such as 8GiB."
+        ),
+    ] = None,
     world_size: Annotated[
         int, typer.Option(help="Ranks that will share each epoch.")
     ] = 1,
@@ -124,6 +130,7 @@ def make(
         "policy": policy,
         "resample_every": resample_every,
         "node_order": node_order,
+        "device_memory": device_memory,
         "world_size": world_size,
     }
     output.resume_with(shlex.join(["graphlab", *sys.argv[1:]]))

@@ -17,7 +17,8 @@ from graphlab.graph import Graph, influence
 from graphlab.graph.entries import entries_of
 from graphlab.graph.influence import averaging
 from graphlab.models.autoencoder import AutoEncoder, dense_rows
-from graphlab.models.pamc import PamCLoss, Positives, prepare
+from graphlab.models.pamc import PamCLoss
+from graphlab.models.pamc_positives import Positives, prepare
 from graphlab.models.sparse import Features, SparseRows
 from graphlab.ops import rng
 

@@ -18,7 +18,7 @@ from graphlab.outofcore.columns import (
     Rows,
     gather_sparse,
 )
-from graphlab.outofcore.device import Mover
+from graphlab.outofcore.device import Mover, Split
 from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Block, Pool, block_bytes
 from graphlab.sample.loader import Made
@@ -39,6 +39,7 @@ class Fields:
             or the rows that are read from disk.
         edge: Edge columns by name, likewise; sparse ones are resident.
         disjoint: Whether batches carry ``batch``, the tree of each node.
+        levels: Whether some rows of columns on disk are on the device.
     """
 
     def __init__(
@@ -46,8 +47,11 @@ class Fields:
         node: dict[str, Tensor | SparseColumn | Rows],
         edge: dict[str, Tensor | SparseColumn | Rows],
         disjoint: bool,
+        *,
+        levels: bool = False,
     ) -> None:
         self.node, self.edge, self.disjoint = node, edge, disjoint
+        self.levels = levels
 
     @property
     def edges_on_disk(self) -> list[DenseRows]:
@@ -58,6 +62,7 @@ class Fields:
         """Bytes of the output buffer of a batch."""
         sizes = [8 * nodes, 16 * edges, 8 * edges, 8 * seeds]
         sizes += [8 * nodes] if self.disjoint else []
+        sizes += [4 * nodes] if self.levels else []
         sizes += [nodes * _row_bytes(column) for column in self.node.values()]
         sizes += [edges * _row_bytes(column) for column in self.edge.values()]
         return block_bytes(*sizes)
@@ -72,6 +77,7 @@ class Fields:
             total
             + (48 * nodes if unpacked else 0)
             + (40 * edges if self.edges_on_disk else 0)
+            + (32 * nodes if self.levels else 0)
             + (4 * SPARSE_STEP_BYTES if sparse else 0)
         )
 
@@ -122,6 +128,9 @@ class Filling:
         self._input_id = self._copy(record.input_id)
         self._tree = self._copy(record.tree) if disjoint else None
         self._read: dict[str, Tensor] = {}
+        self._level: Tensor | None = None
+        self._fast: dict[str, Tensor] = {}
+        self._rows = nodes  # to be filled of a column that is read from disk
         self._edge: dict[str, Tensor] = {}
         self._nodes, self._complete = nodes, False
 
@@ -143,10 +152,24 @@ class Filling:
         self._steps.popleft()()
         return True
 
+    def split(self, fast: dict[str, Tensor], split: Split) -> None:
+        """Leave the rows that are on the device out of the columns to be filled.
+
+        Args:
+            fast: By column, the rows on the device.
+            split: Of this batch.
+        """
+        self._fast, self._rows = fast, len(split.rows)
+        self._level = self._block.take((self._nodes,), torch.int32)
+        np.copyto(self._level.numpy(), split.level)
+
     def column(self, rows: Rows) -> Tensor:
-        """The place of a column that is read from disk: [nodes, width], to be filled."""
-        out = self._block.take((self._nodes, rows.width), rows.dtype)
-        self._read[rows.name] = out.reshape(self._nodes, *rows.shape)
+        """The place of a column that is read from disk: [nodes, width], to be filled.
+
+        After :meth:`split` it has the rows that are not on the device only.
+        """
+        out = self._block.take((self._rows, rows.width), rows.dtype)
+        self._read[rows.name] = out.reshape(self._rows, *rows.shape)
         return out
 
     def resident(self) -> None:
@@ -168,6 +191,10 @@ class Filling:
         self.resident()
         while self.step():
             pass
+        if self._level is not None:
+            mover = self._assembler.mover
+            for name, fast in self._fast.items():
+                self._read[name] = mover.merge(fast, self._read[name], self._level)
         node = {name: self._read[name] for name in fields.node}
         edge = {name: self._edge[name] for name in fields.edge}
         nbytes = sum(t.nbytes for t in (*node.values(), *edge.values()))

@@ -25,6 +25,7 @@ from graphlab.outofcore.fresh import (
     hot_table,
     residents_of,
     tried_shares,
+    without_device,
 )
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
@@ -32,6 +33,7 @@ from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
 from graphlab.outofcore.publish import (
     SLACK_BYTES,
     DiskError,
+    device_entry,
     disk_need,
     entries,
     footprint,
@@ -264,6 +266,7 @@ def _build_replay(
             nodes=largest.nodes,
             price=_price(samples, order, demand.accesses, columns, calibration),
         )
+    on_device = device_entry(job.path, residents.on_device)
     hot = residents.still
     ledger.take("hot ids", hot.nbytes)
     accesses = demand.accesses
@@ -318,7 +321,7 @@ def _build_replay(
     layout.write_index(job.path / f"{stem}.idx", records)
     layout.write_index(job.path / f"{schedule.PROGRAMME}.idx", programmes.table)
     stems = [stem, schedule.PROGRAMME, *(pack_name(r.name) for r in columns)]
-    files: dict[str, Any] = {}
+    files: dict[str, Any] = dict(on_device)
     for stem in stems:
         files |= entries(job.path, stem)
     for packed in packs:
@@ -336,6 +339,8 @@ def _build_replay(
         "shared_reads": programmes.shared,
         "shared_bytes": sum(p.shared_bytes for p in packs),
         "hot_rows": len(hot),
+        "device_rows": residents.device_rows,
+        "device_hits": programmes.device_hits,
         "static_hits": programmes.static_hits,
         "slots": residents.capacity,
         "static_share": residents.share,
@@ -349,6 +354,7 @@ def _build_replay(
     sizing = sizing._replace(
         hot=sum(p.hot_bytes for p in packs) + hot_table(packs, hot)
     )
+    sizing = without_device(sizing, columns, residents)
     mode = "hybrid" if hybrid else "replay"
     body = publish(job, mode, sizing, totals, calibration, columns, files)
     if reordered:

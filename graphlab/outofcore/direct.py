@@ -16,12 +16,14 @@ from graphlab.ops import io
 from graphlab.outofcore.batch import Assembler
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import DenseRows, Rows, SparseRows
+from graphlab.outofcore.device import Split
+from graphlab.outofcore.hot import Hot, fast_of
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Pool
 from graphlab.outofcore.reader import Ring
-from graphlab.outofcore.replay import Hot
 from graphlab.outofcore.scattered import RowFile, Target
+from graphlab.outofcore.schedule import slots_of
 from graphlab.sample.loader import Made
 
 _REMEDY = "choose a smaller batch_size or fewer neighbours"
@@ -46,6 +48,7 @@ class Direct:
         ledger: Account of memory.
         folder, files: The plan, and its file table.
         hot: Ascending ids of resident rows.
+        on_device: [hot], which of them are on the device; None: none is.
         gap: Bytes to read through rather than to skip.
     """
 
@@ -60,6 +63,7 @@ class Direct:
         folder: Path,
         files: dict[str, Any],
         hot: npt.NDArray[np.int64],
+        on_device: npt.NDArray[np.bool_] | None,
         gap: int,
     ) -> None:
         self._job, self._assembler, self._ledger = job, assembler, ledger
@@ -69,13 +73,22 @@ class Direct:
         self._lock = threading.Lock()
         self.hits = self.misses = 0
         self._slot = np.full(job.dataset.num_nodes if columns else 0, -1, np.int32)
-        self._slot[hot] = np.arange(len(hot), dtype=np.int32)
+        self._slot[hot] = slots_of(len(hot), on_device)
+        self._device_rows = 0 if on_device is None else int(on_device.sum())
         for rows in columns:
             if isinstance(rows, DenseRows):
                 assert ring is not None
-                self._files.append(
-                    _File(rows, Hot(folder, files, len(hot), rows, ring))
+                held = Hot(
+                    folder,
+                    files,
+                    len(hot),
+                    rows,
+                    ring,
+                    on_device=on_device,
+                    pool=assembler.pool,
+                    device=assembler.mover.device,
                 )
+                self._files.append(_File(rows, held))
 
     @property
     def device_bytes(self) -> int:
@@ -125,8 +138,14 @@ class Direct:
             mapped.gather(sample.n_id, filling.column(mapped))
         missed = 0
         if self._files:
-            source, wanted = self._look_up(record.n_id)
+            where, wanted = self._look_up(record.n_id)
             missed = len(wanted)
+            if self._device_rows:
+                split = Split.of(where, self._device_rows)
+                fast = fast_of({e.rows.name: e.hot for e in self._files})
+                filling.split(fast, split)
+                where = split.source
+            source = torch.from_numpy(where)
             for entry in self._files:
                 self._fill(entry, source, wanted, filling.column(entry.rows))
         self.misses += missed
@@ -145,14 +164,14 @@ class Direct:
 
     def _look_up(
         self, n_id: npt.NDArray[np.int64]
-    ) -> tuple[Tensor, npt.NDArray[np.int64]]:
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         """The programme of a batch, and the ids that it reads, ascending."""
         source = self._slot[n_id]
         where = np.flatnonzero(source < 0)
         ids = n_id[where]
         order = np.argsort(ids, kind="stable")
         source[where[order]] = -1 - np.arange(len(order), dtype=np.int32)
-        return torch.from_numpy(source), ids[order]
+        return source, ids[order]
 
     def _fill(
         self, entry: _File, source: Tensor, wanted: npt.NDArray[np.int64], out: Tensor

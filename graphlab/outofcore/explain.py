@@ -12,6 +12,7 @@ from graphlab.outofcore.publish import SLACK_BYTES
 from graphlab.progress import duration
 
 if TYPE_CHECKING:
+    from graphlab.outofcore.columns import Rows
     from graphlab.outofcore.plan import Plan
 
 
@@ -210,22 +211,34 @@ def _levels(plan: Plan) -> list[Level]:
     totals, sizing = plan.totals, plan.sizing
     if "misses" not in totals:
         return []
+    there = totals.get("device_rows", 0)
+    on_device = there * sum(
+        rows.out_bytes for rows in jobs.place(plan.job).rows(plan.job)
+    )
     if "static_hits" not in totals:  # expected, of one epoch
         held = totals["hot_rows"] + totals.get("slots", 0)
         hits = totals["accesses"] - totals["misses"]
         rest = "packed on disk, window by window"
         if plan.mode == "direct":
             rest = "on disk, read where they are"
+        name, size = "rows in memory", sizing.hot + sizing.slots
+        if there:
+            name, size = "rows on the device and in memory", size + on_device
         return [
-            Level("rows in memory", held, sizing.hot + sizing.slots, hits),
+            Level(name, held, size, hits),
             Level(rest, totals["misses"], totals["pack_bytes"], totals["misses"]),
         ]
     static = totals["static_hits"] // plan.epochs
     misses = totals["misses"] // plan.epochs
     accesses = totals["accesses"] // plan.epochs
     slots = totals["slots"]
-    levels = [
-        Level("rows that stay in memory", totals["hot_rows"], sizing.hot, static),
+    fast, still = (
+        totals.get("device_hits", 0) // plan.epochs,
+        totals["hot_rows"] - there,
+    )
+    levels = [Level("rows on the device", there, on_device, fast)] if there else []
+    levels += [
+        Level("rows that stay in memory", still, sizing.hot, static - fast),
         Level("slots in memory", slots, sizing.slots, accesses - static - misses),
     ]
     reads = totals.get("shared_reads", 0) // plan.epochs
@@ -258,7 +271,7 @@ def _modes(plan: Plan) -> list[ModeCost]:
     if "misses" not in totals:
         return costs
     columns = jobs.place(job).rows(job)
-    demand = _demand(plan, load)
+    demand = _demand(plan, load, columns)
     if plan.mode == "direct":
         note = "fresh samples; rows are read where they are, by a few sampled batches"
         found = predict.direct(demand, columns, disk)
@@ -294,11 +307,12 @@ def _modes(plan: Plan) -> list[ModeCost]:
     return costs
 
 
-def _demand(plan: Plan, load: int) -> predict.Demand:
+def _demand(plan: Plan, load: int, columns: list[Rows]) -> predict.Demand:
     """An epoch of the plan's trace."""
     # Totals of the modes that sample while training are those of one epoch.
     traced = plan.mode in ("replay", "hybrid")
     epochs, totals = plan.epochs if traced else 1, plan.totals
+    device = totals.get("device_rows", 0)
     return predict.Demand(
         plan.batches_per_epoch,
         totals["misses"] // epochs,
@@ -306,7 +320,7 @@ def _demand(plan: Plan, load: int) -> predict.Demand:
         totals.get("programme_bytes", 0) // epochs,
         totals["pack_bytes"] // epochs,
         load,
-        plan.sizing.hot,
+        plan.sizing.hot + device * sum(rows.row_bytes for rows in columns),
         totals["accesses"] // epochs,
         totals.get("sample_seconds", 0.0),
         totals.get("schedule_seconds", 0.0),

@@ -28,6 +28,7 @@ from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
 from graphlab.outofcore.publish import (
     HOT_IDS,
     DiskError,
+    device_entry,
     entry,
     forget,
     hot_entry,
@@ -69,11 +70,16 @@ def build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str
             counts = out_degree(job, ledger)
             # What is left over lets output buffers grow past the probe's estimate.
             room = int(DIRECT_HOT_SHARE * sizing.hot)
-            hot = schedule.hottest(counts, columns, room, ledger)
+            found, _ = residents_of(
+                job, counts, columns, sizing._replace(hot=room), None, ledger, nodes=0
+            )
+            hot = found.still
             del counts
         packs, files = write_hot(job, columns, hot, ledger)
+        files |= device_entry(job.path, found.on_device)
         sizing = sizing._replace(hot=sum(p.hot_bytes for p in packs))
-        totals["hot_rows"] = len(hot)
+        sizing = without_device(sizing, columns, found)
+        totals |= {"hot_rows": len(hot), "device_rows": found.device_rows}
         totals["scan_bytes"] = sum(rows.file_bytes for rows in columns)
         totals |= _expected(job, columns, hot, ledger)
     body = publish(job, "direct", sizing, totals, calibration, columns, files)
@@ -122,14 +128,31 @@ def residents_of(
     row_bytes = max((r.row_bytes for r in columns), default=0)
     depth, segment = spare_sizes(sizing.hot, row_bytes)
     work = _REFILL_BYTES * nodes
-    spare, room, policy = depth * segment + work, sizing.hot, job.policy
-    try:
-        found = schedule.choose(
-            counts, columns, room, spare, policy, uses, ledger, price
+    spare, policy = depth * segment + work, job.policy
+    on_device = job.device_rows(columns)
+    room = sizing.hot
+    if on_device:
+        most = min(on_device + room // max(row_bytes, 1), len(counts))
+        room = max(room - _device_table(most), 0)
+
+    def choose(uses: Uses | None) -> schedule.Residents:
+        return schedule.choose(
+            counts,
+            columns,
+            room,
+            spare,
+            policy,
+            uses,
+            ledger,
+            price=price,
+            device_rows=on_device,
         )
+
+    try:
+        found = choose(uses)
     except BudgetError:
         # The tables of slots do not fit beside the rest: rows that stay need none.
-        found = schedule.choose(counts, columns, room, spare, policy, None, ledger)
+        found = choose(None)
     if found.capacity == 0:
         return found, sizing
     each = sum(rows.row_bytes for rows in columns) + schedule.NODE_BYTES
@@ -172,10 +195,11 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         share = every == 1 and can_punch(job.path)
         # Slots are emptied between windows: what they are worth depends on their length,
         # which depends on the misses: first as if all slots held the hottest rows.
-        still = min(sizing.hot // max(rows_bytes, 1), num_nodes)
+        held = sizing.hot + job.device_rows(columns) * rows_bytes
+        still = min(held // max(rows_bytes, 1), num_nodes)
         top = np.sort(demand.counts)[num_nodes - still :]
         misses = demand.accesses - int(top.sum(dtype=np.int64))
-        room, length = disk - min(sizing.hot, still * rows_bytes), 0
+        room, length = disk - min(held, still * rows_bytes), 0
         while True:
             window = _window(job, samples, misses, rows_bytes, room, share=share)
             if job.mode == "replay":
@@ -212,6 +236,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         sizing = sized
     hot = found.still
     packs, files = write_hot(job, columns, hot, ledger)
+    files |= device_entry(job.path, found.on_device)
     for path in job.path.glob(f"{trace.SAMPLES}.*"):
         path.unlink()
     pack = misses * rows_bytes // len(samples)
@@ -238,6 +263,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         "sample_seconds": jobs.sample_seconds(job, ledger),
         "schedule_seconds": seconds * per_epoch / len(samples),
         "hot_rows": len(hot),
+        "device_rows": found.device_rows,
         "slots": found.capacity,
         "static_share": found.share,
         "kept": kept * per_epoch // len(samples),
@@ -258,6 +284,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     sizing = sizing._replace(
         hot=sum(p.hot_bytes for p in packs) + hot_table(packs, hot)
     )
+    sizing = without_device(sizing, columns, found)
     # Of the window's share: it is held while sampling.
     sizing = sizing._replace(topology=0, maker=sizing.maker + totals["maker_topology"])
     body = publish(job, "rolling", sizing, totals, calibration, columns, files)
@@ -273,6 +300,22 @@ def tried_shares(found: schedule.Residents, scale: float = 1) -> dict[str, Any]:
         "kept_by_share": {k: int(scale * v.kept) for k, v in tried.items()},
         "seconds_by_share": {k: v.seconds for k, v in tried.items()},
     }
+
+
+def without_device(
+    sizing: Sizing, columns: list[Rows], found: schedule.Residents
+) -> Sizing:
+    """The budget without the rows that stay on the device, but with their table."""
+    if found.on_device is None:
+        return sizing
+    size = found.device_rows * sum(rows.row_bytes for rows in columns)
+    tables = sizing.tables + _device_table(len(found.still))
+    return sizing._replace(hot=sizing.hot - size, tables=tables)
+
+
+def _device_table(rows: int) -> int:
+    """Bytes that tell which of the rows that stay are on the device, bits and unpacked."""
+    return rows + rows // 8 + 1
 
 
 def hot_table(packs: list[Packed], hot: np.ndarray[Any, np.dtype[np.int64]]) -> int:

@@ -59,6 +59,7 @@ class Job:
         map_graph: Sample through the graph's map although the budget does not hold it: the
             system has memory for its pages.
         node_order: Order of a batch's nodes inside a hop.
+        device_memory: Bytes of the device for rows, as batches hold them.
         gap: Bytes to read through rather than to skip.
     """
 
@@ -79,6 +80,7 @@ class Job:
     resample_every: int | None = None
     map_graph: bool = False
     node_order: str = "discovery"
+    device_memory: int = 0
     gap: int = GAP_BYTES
 
     @property
@@ -96,6 +98,7 @@ class Job:
             "world_size": self.world_size,
             "resample_every": self.resample_every,
             "node_order": self.node_order,
+            "device_memory": self.device_memory,
         }
 
     @property
@@ -117,6 +120,22 @@ class Job:
         """64 hex digits that name a store and arguments."""
         text = json.dumps([self.store.fingerprint, of], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def device_rows(self, columns: list[Rows]) -> int:
+        """Rows of columns on disk that the device holds.
+
+        Raises:
+            ValueError: a column is sparse: its rows have no fixed size there.
+        """
+        if not self.device_memory or not columns:
+            return 0
+        sparse = [rows.name for rows in columns if rows.kind == "sparse"]
+        if sparse:
+            need = "be left out where a sparse column is on disk"
+            remedy = "its rows differ in size; leave the column out with columns="
+            check.fail(ValueError, "plan", "device_memory", need, sparse[0], remedy)
+        size = sum(rows.out_bytes for rows in columns)
+        return min(self.device_memory // max(size, 1), self.dataset.num_nodes)
 
     @property
     def topology_bytes(self) -> int:
@@ -228,7 +247,8 @@ def fields(job: Job, placement: Placement, *, loaded: bool) -> Fields:
         name: rows_of(name, column) if name in placement.edges else ready(column)
         for name, column in edge_columns(job).items()
     }
-    return Fields(node, edge, job.sampler.disjoint)
+    levels = bool(job.device_memory and placement.disk)
+    return Fields(node, edge, job.sampler.disjoint, levels=levels)
 
 
 def _as_is(column: Any) -> Any:
@@ -261,6 +281,7 @@ def make_job(
     rank: int | None,
     resample_every: int | None,
     node_order: str,
+    device_memory: int | str | None,
     edge_label_index: Any,
     edge_label: Any,
     neg_sampling_ratio: float,
@@ -336,6 +357,9 @@ def make_job(
         rank=_rank(rank, world_size),
         resample_every=_resample(resample_every, mode, epochs),
         node_order=require_order(node_order, mode),
+        device_memory=0
+        if device_memory is None
+        else sizes.parse(device_memory, argument="device_memory"),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from graphlab import _version, check, sizes
@@ -22,6 +23,8 @@ from graphlab.outofcore.sizing import Largest, Sizing
 from graphlab.progress import say
 
 HOT_IDS = "hot-ids.bin"
+# A bit for each row that stays, in their order: whether it is on the device.
+ON_DEVICE = "device-rows.bin"
 INPUTS = "inputs.bin"
 # Modes whose batches have packs, and so an order in which these are copied.
 PACKING = ("replay", "hybrid", "rolling")
@@ -93,6 +96,26 @@ def hot_entry(folder: Path, packed: Packed) -> dict[str, Any]:
         "crc32c": packed.hot_crc,
     }
     return {path.name: found}
+
+
+def device_entry(
+    folder: Path, on_device: npt.NDArray[np.bool_] | None
+) -> dict[str, Any]:
+    """Write which rows that stay are on the device, where some are; the file's entry."""
+    if on_device is None:
+        return {}
+    layout.write_bytes(folder / ON_DEVICE, np.packbits(on_device))
+    return entry(folder / ON_DEVICE)
+
+
+def read_on_device(
+    folder: Path, files: dict[str, Any], count: int
+) -> npt.NDArray[np.bool_] | None:
+    """Which of ``count`` rows that stay are on the device; None: none is."""
+    if ON_DEVICE not in files:
+        return None
+    bits = layout.read_checked(folder / ON_DEVICE, files[ON_DEVICE])
+    return np.unpackbits(bits, count=count).view(np.bool_)
 
 
 def shared_entry(folder: Path, packed: Packed) -> dict[str, Any]:

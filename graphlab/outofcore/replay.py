@@ -12,16 +12,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from graphlab.errors import StoreError
 from graphlab.ops import io
 from graphlab.outofcore import layout
 from graphlab.outofcore.batch import Assembler, Filling
 from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.device import Split, below
+from graphlab.outofcore.hot import Hot, fast_of, rows_per_request
 from graphlab.outofcore.layout import Index
 from graphlab.outofcore.node_order import records_stem
-from graphlab.outofcore.pack import hot_name, pack_name
+from graphlab.outofcore.pack import pack_name
 from graphlab.outofcore.reader import (
-    ALIGN,
     Bytes,
     DirectFile,
     Reads,
@@ -106,66 +106,6 @@ class Trace:
             part.file.close()
 
 
-def rows_per_request(row_bytes: int, segment: int) -> int:
-    """Rows of a pack to read at once: aligned at both ends where that is possible."""
-    unit = ALIGN // int(np.gcd(ALIGN, row_bytes))
-    if unit * row_bytes <= segment:
-        return segment // (unit * row_bytes) * unit
-    return max(1, (segment - 2 * ALIGN) // row_bytes)
-
-
-def read_whole(
-    path: Path, entry: dict[str, int], ring: Ring
-) -> Iterator[tuple[int, Bytes]]:
-    """Read a file of rows front to back: places and bytes.
-
-    Raises:
-        StoreError: at the end, where the checksum is not that of the file table.
-    """
-    file, found = DirectFile(path, entry["bytes"]), 0
-    try:
-        pieces = cut(file, 0, entry["rows_bytes"], ring.segment)
-        for request, data in ring.stream(pieces):
-            found = layout.crc(data, found)
-            yield request.tag[1], data
-    finally:
-        file.close()
-    if found != entry["crc32c"]:
-        expected = f"CRC32C {entry['crc32c']:08x}"
-        raise StoreError(path, None, expected, f"{found:08x}", layout.REMEDY)
-
-
-class Hot:
-    """The rows of one column in memory: those that stay, and room for ``live`` more."""
-
-    def __init__(
-        self,
-        folder: Path,
-        files: dict[str, Any],
-        count: int,
-        rows: Rows,
-        ring: Ring,
-        *,
-        live: int = 0,
-    ) -> None:
-        path = folder / hot_name(rows.name)
-        entry = files[path.name]
-        self.buffer = allocate(entry["rows_bytes"] + live * rows.row_bytes)
-        for at, data in read_whole(path, entry, ring):
-            self.buffer[at : at + len(data)] = data
-        # Touched now: an epoch is not to wait for the system to find pages.
-        self.buffer[entry["rows_bytes"] :] = 0
-        self.bytes = self.buffer[: entry["rows_bytes"]]
-        if rows.kind == "dense":
-            count += live
-            held = self.buffer[: count * rows.row_bytes]
-            self.slots = torch.from_numpy(held).reshape(count, rows.row_bytes)
-            return
-        entries = self.bytes[: 4 * count].view("<u4").astype(np.int64)
-        item = 4 + rows.dtype.itemsize
-        self.ptr = 4 * count + np.concatenate([[0], np.cumsum(entries * item)])
-
-
 class Replay:
     """Assembles the batches of a plan, in order, from a ring of reads.
 
@@ -176,6 +116,7 @@ class Replay:
         hot: Rows in memory, by column.
         live: Slots whose rows change; None where all rows stay.
         shared: Files of shared rows, and how to read them; None where all are packed.
+        device_rows: Rows on the device, the first of the programmes' slots.
         record_bytes: Room for a record and its programme.
         sparse_bytes: Room for the sparse packs of a batch.
         max_rows: Rows of the largest batch.
@@ -191,11 +132,13 @@ class Replay:
         live: LiveSlots | None,
         shared: Shared | None = None,
         *,
+        device_rows: int = 0,
         record_bytes: int,
         sparse_bytes: int,
         max_rows: int,
         verify: bool,
     ) -> None:
+        self._device_rows = device_rows
         self.trace, self._assembler, self._ring = trace, assembler, ring
         self._hot, self._live, self._shared = hot, live, shared
         self._record = allocate(record_bytes)
@@ -266,11 +209,17 @@ class Replay:
         self._collect(stream, 1, batch, programme[: length[1]], verify)
         record = layout.decode_sample(sample)
         where, keep, places = layout.decode_programme(programme[: length[1]])
-        source = torch.from_numpy(where)
+        n_id = record.n_id
         filling = self._assembler.begin(record)
+        if self._device_rows:
+            levels = Split.of(where, self._device_rows)
+            where, n_id = levels.source, n_id[levels.rows]
+            keep = below(keep, self._device_rows)
+            filling.split(fast_of(self._hot), levels)
+        source = torch.from_numpy(where)
         refilled = 0
         if self._live is not None:
-            refilled = self._live.begin(batch, where, record.n_id)
+            refilled = self._live.begin(batch, where, n_id)
             self._live.expect(keep)
         outs = [filling.column(rows) for rows in self.trace.columns]
         filling.resident()
@@ -299,7 +248,7 @@ class Replay:
                 self._expand(stream, number, batch, source, out, verify)
         missing = int(self.trace.parts[1].table[batch]["items"]) + len(places)
         if self._live is not None:
-            self._live.end(batch, keep, record.n_id[self._dst[:missing]])
+            self._live.end(batch, keep, n_id[self._dst[:missing]])
         misses = missing + refilled
         self.hits += len(record.n_id) - misses
         self.misses += misses

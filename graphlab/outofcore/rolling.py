@@ -17,10 +17,11 @@ import numpy as np
 from graphlab.outofcore.batch import Assembler
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.hot import Hot
 from graphlab.outofcore.leftover import Leftovers, save
 from graphlab.outofcore.pool import Pool
 from graphlab.outofcore.reader import Ring, align_up
-from graphlab.outofcore.replay import Hot, Replay, Trace
+from graphlab.outofcore.replay import Replay, Trace
 from graphlab.outofcore.slots import LiveSlots
 from graphlab.outofcore.space import punch
 from graphlab.outofcore.trace import Stop
@@ -63,6 +64,7 @@ class Rolling:
         ledger: Account of memory of the loader.
         per_epoch: Batches of an epoch.
         window: Batches of a window, at most.
+        device_rows: Rows on the device, the first of the programmes' slots.
         reuse: Epochs that use the same samples.
         ahead: Whether a window is made while another is read.
         rank: Named in the folders, for people; loaders of one plan share no windows.
@@ -85,6 +87,7 @@ class Rolling:
         *,
         per_epoch: int,
         window: int,
+        device_rows: int = 0,
         reuse: int,
         ahead: bool,
         rank: int,
@@ -98,6 +101,7 @@ class Rolling:
         self._assembler, self._columns, self._ring = assembler, columns, ring
         self._hot, self._live, self._ledger = hot, live, ledger
         self._per_epoch, self._length = per_epoch, window
+        self._device_rows = device_rows
         self._reuse, self._ahead = reuse, ahead
         self._room = [record_bytes, sparse_bytes, max_rows]
         self._verify = verify
@@ -273,6 +277,7 @@ class Rolling:
             self._ring,
             self._hot,
             self._live,
+            device_rows=self._device_rows,
             record_bytes=record,
             sparse_bytes=sparse,
             max_rows=rows,

@@ -14,12 +14,13 @@ from graphlab.outofcore.batch import Assembler
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.direct import Direct
+from graphlab.outofcore.hot import Hot, read_whole
 from graphlab.outofcore.loader import DiskLoader, Engine, parse_device, replay_order
 from graphlab.outofcore.pack import shared_name
 from graphlab.outofcore.pool import Pool
-from graphlab.outofcore.publish import HOT_IDS
+from graphlab.outofcore.publish import HOT_IDS, read_on_device
 from graphlab.outofcore.reader import Ring
-from graphlab.outofcore.replay import Hot, Replay, Trace, read_whole
+from graphlab.outofcore.replay import Replay, Trace
 from graphlab.outofcore.rolling import Rolling
 from graphlab.outofcore.scattered import Edges, RowFile, Shared
 from graphlab.outofcore.schedule import Residents
@@ -115,6 +116,7 @@ def open_loader(
         if HOT_IDS in files:
             data = layout.read_checked(plan.path / HOT_IDS, files[HOT_IDS])
             hot = data.view("<i8")
+        on_device = read_on_device(plan.path, files, len(hot))
         engine = Direct(
             job,
             assembler,
@@ -124,6 +126,7 @@ def open_loader(
             folder=plan.path,
             files=files,
             hot=hot,
+            on_device=on_device,
             gap=plan.calibration.gap,
         )
     return DiskLoader(
@@ -139,12 +142,24 @@ def open_loader(
 
 
 def _in_memory(
-    plan: Plan, columns: list[Rows], ring: Ring, world_size: int
+    plan: Plan, columns: list[Rows], ring: Ring, assembler: Assembler, world_size: int
 ) -> tuple[dict[str, Hot], LiveSlots | None]:
     """The rows in memory, and the slots whose rows change."""
+    files = plan.body["files"]
     still, capacity = plan.totals["hot_rows"], plan.totals.get("slots", 0)
+    on_device = read_on_device(plan.path, files, still)
     hot = {
-        rows.name: Hot(plan.path, plan.body["files"], still, rows, ring, live=capacity)
+        rows.name: Hot(
+            plan.path,
+            files,
+            still,
+            rows,
+            ring,
+            live=capacity,
+            on_device=on_device,
+            pool=assembler.pool,
+            device=assembler.mover.device,
+        )
         for rows in columns
     }
     if not capacity:
@@ -153,7 +168,7 @@ def _in_memory(
     live = LiveSlots(
         columns,
         hot,
-        first=still,
+        first=still - plan.totals.get("device_rows", 0),
         capacity=capacity,
         per_epoch=plan.batches_per_epoch,
         world_size=world_size,
@@ -172,7 +187,8 @@ def _replay(
 ) -> _ReplayEpochs:
     sizing, arguments = plan.sizing, plan.body["arguments"]
     ring = ring or Ring(2, sizing.segment)
-    hot, live = _in_memory(plan, columns, ring, arguments.get("world_size", 1))
+    world_size = arguments.get("world_size", 1)
+    hot, live = _in_memory(plan, columns, ring, assembler, world_size)
     replay = Replay(
         Trace(plan.path, plan.body["files"], columns),
         assembler,
@@ -180,6 +196,7 @@ def _replay(
         hot,
         live,
         _shared(plan, columns, ring, verify) if plan.mode == "hybrid" else None,
+        device_rows=plan.totals.get("device_rows", 0),
         record_bytes=sizing.record,
         sparse_bytes=sizing.sparse,
         max_rows=plan.totals["largest"][0],
@@ -225,9 +242,16 @@ def _rolling(
 ) -> Rolling:
     sizing, totals = plan.sizing, plan.totals
     ring = ring or Ring(2, sizing.segment)
-    hot, live = _in_memory(plan, columns, ring, 1)
-    ids = layout.read_checked(plan.path / HOT_IDS, plan.body["files"][HOT_IDS])
-    residents = Residents(ids.view("<i8"), totals["slots"], totals["static_share"], {})
+    hot, live = _in_memory(plan, columns, ring, assembler, 1)
+    files = plan.body["files"]
+    ids = layout.read_checked(plan.path / HOT_IDS, files[HOT_IDS]).view("<i8")
+    residents = Residents(
+        ids,
+        totals["slots"],
+        totals["static_share"],
+        {},
+        read_on_device(plan.path, files, len(ids)),
+    )
     making = Ledger(sizing.maker, "window")
     plan.job.map_graph = totals["map_graph"]
     maker = Maker(
@@ -251,6 +275,7 @@ def _rolling(
         ledger,
         per_epoch=plan.batches_per_epoch,
         window=totals["window_batches"],
+        device_rows=residents.device_rows,
         reuse=totals["reuse"],
         ahead=totals["ahead"],
         rank=rank,

@@ -137,16 +137,45 @@ class Residents(NamedTuple):
     """What memory for rows holds.
 
     Attributes:
-        still: Ascending ids of rows that stay for good, in slots 0, 1, ...
+        still: Ascending ids of rows that stay for good.
         capacity: Slots behind them whose rows change.
         share: The static share.
         tried: What was expected of each static share, where shares were compared.
+        on_device: [still], whether each of those that stay is on the device; None: none is.
     """
 
     still: npt.NDArray[np.int64]
     capacity: int
     share: float
     tried: dict[float, Tried]
+    on_device: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def device_rows(self) -> int:
+        """Rows on the device."""
+        return 0 if self.on_device is None else int(self.on_device.sum())
+
+    @property
+    def slots(self) -> npt.NDArray[np.int32]:
+        """[still], the slot of each row that stays."""
+        return slots_of(len(self.still), self.on_device)
+
+
+def slots_of(
+    count: int, on_device: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.int32]:
+    """Slots of ``count`` rows that stay: in their order, those on the device first.
+
+    Example:
+        >>> slots_of(3, np.array([False, True, False])).tolist()
+        [1, 0, 2]
+    """
+    slots = np.arange(count, dtype=np.int32)
+    if on_device is not None:
+        first = int(on_device.sum())
+        slots[on_device] = np.arange(first, dtype=np.int32)
+        slots[~on_device] = np.arange(first, count, dtype=np.int32)
+    return slots
 
 
 def choose(
@@ -157,7 +186,9 @@ def choose(
     policy: Policy,
     uses: Uses | None,
     ledger: Ledger,
+    *,
     price: Price | None = None,
+    device_rows: int = 0,
 ) -> Residents:
     """Cut memory for rows into rows that stay and slots that change.
 
@@ -176,19 +207,29 @@ def choose(
         uses: The trace; None: nothing but static rows.
         ledger: Account of memory.
         price: Predicts an epoch's seconds; None: only misses count.
+        device_rows: Rows that the device holds beside, the most used ones; dense columns.
     """
     share = policy.static_share
-    size = sum(rows.row_bytes for rows in columns) + NODE_BYTES
+    width = sum(rows.row_bytes for rows in columns)
+    size, beside = width + NODE_BYTES, 0
+    if device_rows:
+        beside = min(device_rows, int(np.count_nonzero(counts))) * width
 
     def residents(share: float) -> Residents:
         left = room if share == 1.0 else max(room - spare, 0)
-        still = hottest(counts, columns, int(share * left), ledger)
+        still = hottest(counts, columns, int(share * left) + beside, ledger)
+        on_device = None
+        if beside:
+            on_device = np.zeros(len(still), dtype=np.bool_)
+            top = hottest(counts, columns, beside, ledger)
+            on_device[np.searchsorted(still, top)] = True
         if share == 1.0:
-            return Residents(still, 0, share, {})
-        used = int(_cost(columns, still).sum())
+            return Residents(still, 0, share, {}, on_device)
+        used = int(_cost(columns, still).sum()) - beside
         # No more slots than there are other rows that are used.
         others = int(np.count_nonzero(counts)) - len(still)
-        return Residents(still, min((left - used) // size, max(others, 0)), share, {})
+        capacity = min((left - used) // size, max(others, 0))
+        return Residents(still, capacity, share, {}, on_device)
 
     if uses is None or share == 1.0 or room <= spare:
         return residents(1.0)
@@ -206,7 +247,7 @@ def choose(
             continue
         else:
             misses, kept = simulate(some, policy, uses, len(counts), ledger)
-        epochs, still = uses.order.epochs, len(some.still)
+        epochs, still = uses.order.epochs, len(some.still) - some.device_rows
         misses, kept = -(-misses // epochs), -(-kept // epochs)
         seconds = 0.0 if price is None else price(misses, kept, still)
         found[each], tried[each] = some, Tried(misses, kept, seconds)
@@ -257,9 +298,7 @@ def _play(
     longest = uses.order.longest
     with ledger.hold("slots of nodes", Slots.bytes(num_nodes, capacity, longest)):
         slots = Slots(num_nodes, capacity, longest, first=len(still))
-        slots.slot[torch.from_numpy(still)] = torch.arange(
-            len(still), dtype=torch.int32
-        )
+        slots.slot[torch.from_numpy(still)] = torch.from_numpy(residents.slots)
         for sequence in uses.order.sequences():
             slots.clear()
             for number, step, n_id, later in uses.read(sequence):
@@ -277,9 +316,10 @@ class Programmes(NamedTuple):
             pack rows.
         first: Where each batch's ids begin in the list of misses.
         misses: Pack rows of all batches.
-        static_hits: Accesses that rows that stay for good serve.
+        static_hits: Accesses that rows that stay for good serve, on the device too.
         shared: Rows of all batches that are read from the shared file.
         kept: Rows of all batches that are copied into slots.
+        device_hits: Accesses that rows on the device serve.
     """
 
     table: Index
@@ -288,6 +328,7 @@ class Programmes(NamedTuple):
     static_hits: int
     shared: int = 0
     kept: int = 0
+    device_hits: int = 0
 
 
 def compile_programmes(
@@ -310,10 +351,11 @@ def compile_programmes(
     index = np.zeros(len(samples), dtype=INDEX)
     first = np.zeros(len(samples), dtype=np.int64)
     wide = np.uint32 if num_nodes <= 2**32 else np.uint64
-    place = total = static_hits = from_shared = 0
+    place = total = static_hits = from_shared = device_hits = 0
+    on_device = residents.device_rows
     table = SharedTable(shared, num_nodes)
     if uses is None or residents.capacity == 0:
-        played = _look_up(folder, samples, residents.still, num_nodes, ledger)
+        played = _look_up(folder, samples, residents, num_nodes, ledger)
     else:
         played = (
             (number, n_id, source.numpy(), keep.numpy())
@@ -330,6 +372,8 @@ def compile_programmes(
             with ledger.hold("programme of a batch", 40 * len(n_id)):
                 where = np.flatnonzero(source < 0)
                 static_hits += int((source < len(residents.still)).sum()) - len(where)
+                if on_device:
+                    device_hits += int((source < on_device).sum()) - len(where)
                 ids = n_id[where]
                 order, places = table.order(ids)
                 packed = len(order) - len(places)
@@ -376,13 +420,15 @@ def compile_programmes(
             os.fdatasync(file.fileno())
     # Another process may have the list of an earlier run open, which reads the same.
     os.replace(folder / f"{MISSES}.new", folder / MISSES)
-    return Programmes(index, first, total, static_hits, from_shared, copied)
+    return Programmes(
+        index, first, total, static_hits, from_shared, copied, device_hits
+    )
 
 
 def _look_up(
     folder: Path,
     samples: Index,
-    still: npt.NDArray[np.int64],
+    residents: Residents,
     num_nodes: int,
     ledger: Ledger,
 ) -> Iterator[
@@ -393,7 +439,7 @@ def _look_up(
     """Programmes where rows stay or are missing, in order of the batches."""
     with ledger.hold("slot of each node", 4 * num_nodes):
         slot = np.full(num_nodes, -1, dtype=np.int32)
-        slot[still] = np.arange(len(still), dtype=np.int32)
+        slot[residents.still] = residents.slots
         for number, record in read_samples(folder, samples, ledger):
             with ledger.hold("programme of a batch", 12 * len(record.n_id)):
                 n_id = record.n_id.astype(np.int64)

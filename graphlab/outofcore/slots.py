@@ -7,8 +7,8 @@ import numpy.typing as npt
 import torch
 
 from graphlab.outofcore.columns import DenseRows, Rows
+from graphlab.outofcore.hot import Hot
 from graphlab.outofcore.reader import Ring
-from graphlab.outofcore.replay import Hot
 from graphlab.outofcore.scattered import RowFile, Target
 
 UNKNOWN = -1

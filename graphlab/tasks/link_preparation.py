@@ -121,7 +121,7 @@ def _from_disk(
             **plan_options(chosen, recipe.fit.epochs),
         )
         tell(plan, folder)
-        return plan.loader()
+        return plan.loader(device=recipe.fit.device)
 
     return LinkPrepared(shared, None if split is None else _Last(seeded), loader)
 

@@ -171,7 +171,7 @@ def _from_disk(d: Dataset, recipe: Recipe, folder: Path) -> Prepared:
             **plan_options(chosen, recipe.fit.epochs),
         )
         tell(plan, folder)
-        return plan.loader()
+        return plan.loader(device=recipe.fit.device)
 
     # What inference adds must keep to the budget too, where nothing else is said.
     settings = {} if recipe.fit.memory is not None else {"memory": chosen.memory}
@@ -189,6 +189,7 @@ def plan_options(chosen: SamplingRecipe, epochs: int) -> dict[str, Any]:
         "disk": chosen.disk,
         "mode": chosen.mode,
         "node_order": chosen.node_order,
+        "device_memory": chosen.device_memory,
         "resample_every": chosen.resample_every,
         **({} if chosen.policy is None else {"policy": chosen.policy}),
     }

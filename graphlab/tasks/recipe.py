@@ -61,9 +61,9 @@ class DataRecipe(Strict):
 class SamplingRecipe(Strict):
     """How batches are sampled, from memory or from disk.
 
-    ``memory``, ``disk``, ``mode``, ``policy``, ``node_order``, ``resample_every`` and
-    ``sampled_epochs`` go to :func:`graphlab.outofcore.plan`, ``layout`` to
-    ``Store.convert``; they count only with ``from_disk``.
+    ``memory``, ``disk``, ``mode``, ``policy``, ``node_order``, ``device_memory``,
+    ``resample_every`` and ``sampled_epochs`` go to :func:`graphlab.outofcore.plan`,
+    ``layout`` to ``Store.convert``; they count only with ``from_disk``.
     """
 
     num_neighbors: tuple[int, ...] = (15, 10)
@@ -76,12 +76,13 @@ class SamplingRecipe(Strict):
     mode: str = "auto"
     policy: str | None = None
     node_order: Literal["discovery", "packed"] = "discovery"
+    device_memory: int | str | None = None
     sampled_epochs: int | None = Field(default=None, ge=1)
     resample_every: int | None = Field(default=None, ge=1)
     layout: Literal["source", "dense"] = "dense"
     path: str | None = None
 
-    @field_validator("memory", "disk")
+    @field_validator("memory", "disk", "device_memory")
     @classmethod
     def _a_size(cls, size: int | str | None) -> int | str | None:
         if size is not None:

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from graphlab.graph import Graph, influence
 from graphlab.models import PamCLoss
-from graphlab.models.pamc import Positives
 from graphlab.models.pamc_clusters import Clusters
+from graphlab.models.pamc_positives import Positives
 
 
 def dense_reference(z, w, assign, k, tau):

@@ -10,9 +10,9 @@ from graphlab import ops
 from graphlab.errors import BudgetError
 from graphlab.outofcore import layout, pool, schedule
 from graphlab.outofcore.budget import Ledger
+from graphlab.outofcore.hot import rows_per_request
 from graphlab.outofcore.loader import replay_order
 from graphlab.outofcore.pool import Pool
-from graphlab.outofcore.replay import rows_per_request
 from graphlab.outofcore.sizing import ring_sizes
 
 
