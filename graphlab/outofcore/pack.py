@@ -233,7 +233,7 @@ class Packed:
         Args:
             ledger: Account of memory.
             identity, stop: As for :meth:`run`.
-            held: Of the disk, which is taken as it is written; None: all at once.
+            held: Of the disk, which is taken step by step; None: all at once.
 
         Raises:
             OutOfDiskError: the disk cannot hold the pack.
@@ -263,8 +263,10 @@ class Packed:
                 path = self.folder / f"{pack_name(rows.name)}.bin"
                 writer = Writer(path, self.pack_bytes, stage, count, whole=held is None)
                 starts = self.index["offset"].tolist()
+                lengths = self.index["length"].tolist() if held is not None else None
                 try:
-                    self._fill(Regions(writer, starts, take), chunk, stop)
+                    regions = Regions(writer, starts, lengths, take)
+                    self._fill(regions, chunk, stop)
                 finally:
                     writer.close()
         path = self.folder / f"{pack_name(rows.name)}.idx"

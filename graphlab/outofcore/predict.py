@@ -83,8 +83,8 @@ def rolling(
 ) -> Cost:
     """An epoch in ``windows`` windows: each is sampled, packed by a scan, and read.
 
-    One thread samples, compiles and packs, another reads; the device serves both, reading
-    and writing at the same time.
+    One thread samples and compiles a window while another reads the one before it; then it
+    packs, which keeps the disk busy with reads and writes at the same time.
 
     Args:
         demand, disk: As for the other modes.
@@ -94,9 +94,9 @@ def rolling(
     """
     making = windows * demand.scan_bytes
     work = demand.sample_seconds + demand.schedule_seconds + disk.row * demand.accesses
-    work += _HINDRANCE * _PACK_SECONDS * demand.misses
-    moved = (making + demand.file_bytes) / reuse + demand.file_bytes
-    seconds = max(work / reuse + moved / disk.sharing, _reading(demand, disk))
+    packing = (making + demand.file_bytes) / disk.sharing
+    packing += _HINDRANCE * _PACK_SECONDS * demand.misses
+    seconds = _at_once(work / reuse, _reading(demand, disk)) + packing / reuse
     held = 2 * demand.file_bytes // max(windows, 1)
     held = held if room is None else min(held, room)
     prepare = demand.scan_bytes / disk.sequential + demand.hot_bytes / disk.writing
@@ -154,8 +154,12 @@ def _putting(demand: Demand, disk: Calibration) -> float:
 
 def _reading(demand: Demand, disk: Calibration) -> float:
     """Reading an epoch's files while its batches are put together."""
-    read, put = demand.file_bytes / disk.sequential, _putting(demand, disk)
-    return max(read, put) + _HINDRANCE * min(read, put)
+    return _at_once(demand.file_bytes / disk.sequential, _putting(demand, disk))
+
+
+def _at_once(one: float, other: float) -> float:
+    """Seconds of two things that are done at the same time."""
+    return max(one, other) + _HINDRANCE * min(one, other)
 
 
 def _scattered(
