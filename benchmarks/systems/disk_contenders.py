@@ -76,9 +76,9 @@ def by_pages(setting: Setting) -> Iterator[Any]:
     from graphlab.ops import io
     from graphlab.outofcore import layout
     from graphlab.outofcore.batch import Assembler
+    from graphlab.outofcore.hot import Hot
     from graphlab.outofcore.pool import Pool
     from graphlab.outofcore.reader import QUEUE, Ring, allocate
-    from graphlab.outofcore.hot import Hot
     from graphlab.outofcore.replay import Trace
     from graphlab.outofcore.run import jobs
     from graphlab.outofcore.scattered import RowFile, Target

@@ -188,8 +188,10 @@ def _calibrate(job: Job, ledger: Ledger) -> Calibration:
         begun = json.loads(journal.read_text())
         if begun["identity"] == name:
             return Calibration(**begun["calibration"])
-    files = [c.path for c in job.store.columns.values() if hasattr(c, "path")]
-    path = max(files or [job.store.path / "graph.idx.bin"], key=_size)
+    columns = [c for c in job.store.columns.values() if hasattr(c, "path")]
+    column = max(columns, key=lambda c: _size(c.path), default=None)
+    path = job.store.path / "graph.idx.bin" if column is None else column.path
+    row_bytes = getattr(column, "row_bytes", 0) or 512
     depth, segment = ring_sizes(job.limit, 0)
     memory = min(job.limit // 4, CALIBRATION_BYTES)
     with ledger.hold("calibration", depth * segment + memory):
@@ -197,7 +199,13 @@ def _calibrate(job: Job, ledger: Ledger) -> Calibration:
         left = 2**28 if job.disk is None else max(job.disk - held, 0)
         room = min(2**28, left // 4)
         found = calibrate(
-            path, depth, segment, folder=job.path, room=room, memory=memory
+            path,
+            depth,
+            segment,
+            folder=job.path,
+            room=room,
+            memory=memory,
+            row_bytes=min(row_bytes, memory // 4 or 512),
         )
     publish_json(journal, {"identity": name, "calibration": found._asdict()})
     return found

@@ -84,7 +84,8 @@ def rolling(
     """An epoch in ``windows`` windows: each is sampled, packed by a scan, and read.
 
     One thread samples and compiles a window while another reads the one before it; then it
-    packs, which keeps the disk busy with reads and writes at the same time.
+    packs, which keeps the disk busy with reads and writes, those of the other thread too
+    that are left.
 
     Args:
         demand, disk: As for the other modes.
@@ -94,9 +95,12 @@ def rolling(
     """
     making = windows * demand.scan_bytes
     work = demand.sample_seconds + demand.schedule_seconds + disk.row * demand.accesses
-    packing = (making + demand.file_bytes) / disk.sharing
-    packing += _HINDRANCE * _PACK_SECONDS * demand.misses
-    seconds = _at_once(work / reuse, _reading(demand, disk)) + packing / reuse
+    reading = _reading(demand, disk)
+    left = max(1 - work / max(reading, 1e-9), 0.0)
+    moved = making + (1 + left) * demand.file_bytes
+    packing = _at_once(moved / disk.sharing, _PACK_SECONDS * demand.misses)
+    window = work + _HINDRANCE * min(work, reading) + packing
+    seconds = (max(window, reading) + (reuse - 1) * reading) / reuse
     held = 2 * demand.file_bytes // max(windows, 1)
     held = held if room is None else min(held, room)
     prepare = demand.scan_bytes / disk.sequential + demand.hot_bytes / disk.writing

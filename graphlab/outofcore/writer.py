@@ -16,9 +16,8 @@ from graphlab.outofcore.reader import ALIGN, Bytes, align_up, allocate
 # Writes in flight at most: a disk that reads at the same time serves few of them slowly.
 MOST = 8
 # Blocks of a region are allocated in so many steps, of so many bytes at least. Writes into
-# holes exclude each other (ext4 locks the file): 1.05 GB/s, in steps 1.7 GB/s (17 regions,
-# 8 writes of 384 KiB in flight, medians of three short runs on a busy machine).
-STEPS, LEAST_STEP = 8, 2**18
+# holes exclude each other (ext4 locks the file); but a step waits for writes in flight.
+STEPS, LEAST_STEP = 4, 2**18
 
 
 class Writer:
