@@ -29,7 +29,7 @@ from graphlab.outofcore.fresh import (
 )
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
-from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
+from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name, piece_bytes
 from graphlab.outofcore.publish import (
     SLACK_BYTES,
     DiskError,
@@ -310,6 +310,7 @@ def _build_replay(
             sample_seconds=sample_seconds,
             schedule_seconds=seconds,
             kept=programmes.kept // epochs,
+            piece_bytes=piece_bytes(job.limit // 8, 1, order.per_epoch),
         )
         fits = disk_need(job, packs, reordered) is None
         _choose(job, asked, columns, fits, split, calibration)

@@ -18,7 +18,7 @@ from graphlab.outofcore.batch import Assembler, Fields
 from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Pool
 from graphlab.outofcore.reader import ALIGN, Bytes, DirectFile, Ring, allocate, cut
-from graphlab.outofcore.writer import MOST, STEPS, Writer
+from graphlab.outofcore.writer import MOST, STEPS, Regions, Writer
 
 _SECONDS = 0.3
 _THREADS = 16
@@ -29,6 +29,8 @@ MIXED_BYTES = 9 * 2**19
 # Of the labels of a measurement, more than the nearest caches hold; and where none is made.
 LABELS_BYTES = 2**24
 ROW_SECONDS = 3e-8
+EXTENT_SECONDS = 1.5e-4
+_EXTENTS = 256
 # A device takes some writes at once before it shows its pace: measured longer than others.
 MIXED_SHARE = 3
 # Places of a file that grow at once.
@@ -48,6 +50,8 @@ class Calibration(NamedTuple):
         mixed: Bytes a second of packing: a scan is read while rows of it are picked,
             checked and written; 0: not measured.
         row: Seconds of copying the ids, edges and labels that come with a row of a batch.
+        extent: Seconds of packing what a batch takes from a piece of a scan, beside its
+            bytes: looking it up, some calls, a write of its own.
     """
 
     sequential: float
@@ -57,6 +61,7 @@ class Calibration(NamedTuple):
     gather: float = 0.0
     mixed: float = 0.0
     row: float = ROW_SECONDS
+    extent: float = EXTENT_SECONDS
 
     @property
     def sharing(self) -> float:
@@ -135,10 +140,10 @@ def calibrate(
         write = 0.0
         if folder is not None and room >= ring.segment:
             write = _write_rate(folder / ".calibration", room, ring.segment, seconds)
-        mixed = 0.0
+        mixed, extent = 0.0, EXTENT_SECONDS
         enough = memory >= MIXED_BYTES and _REGIONS * MIXED_BYTES // 9 <= room
         if folder is not None and write and enough and room <= file.size:
-            mixed = _mixed_rate(
+            mixed, extent = _mixed_rate(
                 file,
                 ring,
                 folder / ".calibration",
@@ -156,6 +161,7 @@ def calibrate(
             gather,
             mixed,
             row,
+            extent,
         )
     finally:
         ring.close()
@@ -220,8 +226,10 @@ def _mixed_rate(
     room: int,
     seconds: float,
     row_bytes: int,
-) -> float:
+) -> tuple[float, float]:
     """Read a column in order, pick half of its rows, check and write them: packing.
+
+    Returns bytes a second, and seconds of a small extent.
 
     Into blocks that are allocated for it, like those of a window: to write over blocks that
     hold data is quicker.
@@ -253,9 +261,25 @@ def _mixed_rate(
             if time.perf_counter() - start > seconds:
                 break
         writer.finish()
-        return (done + count * stage) / max(time.perf_counter() - start, 1e-6)
+        mixed = (done + count * stage) / max(time.perf_counter() - start, 1e-6)
+        writer.clear()
+        starts = [region * each for region in range(_REGIONS)]
+        regions = Regions(writer, starts, [each] * _REGIONS)
+        rows = torch.zeros((4 * ALIGN // row_bytes + 1, row_bytes), dtype=torch.uint8)
+        ids, size = np.arange(len(rows)), len(rows) // 2 * row_bytes
+        start = time.perf_counter()
+        for number in range(_EXTENTS if size else 0):
+            region = number % _REGIONS
+            until = int(np.searchsorted(ids, len(rows) // 2))
+            buffer, held = regions.room(region)
+            out = torch.from_numpy(buffer[held : held + size]).view(-1, row_bytes)
+            gather_rows(rows, torch.from_numpy(ids[:until]), out=out)
+            regions.grow(region, buffer, size)
+        regions.finish()
+        extent = (time.perf_counter() - start) / _EXTENTS
+        return mixed, extent if size else EXTENT_SECONDS
     except OSError:
-        return 0.0
+        return 0.0, EXTENT_SECONDS
     finally:
         writer.close()
         path.unlink(missing_ok=True)

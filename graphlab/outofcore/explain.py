@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from graphlab import sizes
 from graphlab.outofcore import job as jobs
 from graphlab.outofcore import predict
+from graphlab.outofcore.pack import piece_bytes
 from graphlab.outofcore.publish import SLACK_BYTES
 from graphlab.progress import duration
 
@@ -327,6 +328,8 @@ def _demand(plan: Plan, load: int, columns: list[Rows]) -> predict.Demand:
         # Plans of earlier versions do not tell.
         totals.get("kept", totals["misses"] // 2 if totals.get("slots") else 0)
         // epochs,
+        totals.get("piece_bytes")
+        or piece_bytes(plan.memory // 8, 1, plan.batches_per_epoch),
     )
 
 

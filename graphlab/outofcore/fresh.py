@@ -24,7 +24,7 @@ from graphlab.outofcore.estimate import (
 )
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
-from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
+from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name, piece_bytes
 from graphlab.outofcore.publish import (
     HOT_IDS,
     DiskError,
@@ -279,6 +279,9 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         "ahead": ahead,
         "reuse": every,
         "maker_topology": sizing.topology,
+        "piece_bytes": piece_bytes(
+            sizing.maker + sizing.topology, rows_bytes, window.batches
+        ),
         "map_graph": job.map_graph,
     }
     sizing = sizing._replace(

@@ -37,6 +37,7 @@ class Demand(NamedTuple):
         sample_seconds: Sampling, by one thread.
         schedule_seconds: Next uses and programmes, by one thread.
         kept: Missing rows that are copied into a slot, too.
+        piece_bytes: Of a scan, as a window is packed: each batch takes rows from each piece.
     """
 
     batches: int
@@ -50,6 +51,7 @@ class Demand(NamedTuple):
     sample_seconds: float = 0.0
     schedule_seconds: float = 0.0
     kept: int = 0
+    piece_bytes: int = 0
 
     @property
     def file_bytes(self) -> int:
@@ -85,7 +87,8 @@ def rolling(
 
     One thread samples and compiles a window while another reads the one before it; then it
     packs, which keeps the disk busy with reads and writes, those of the other thread too
-    that are left.
+    that are left. Each batch takes rows from each piece of a scan: where memory is small
+    there are many such extents, and what each costs by itself is most of packing.
 
     Args:
         demand, disk: As for the other modes.
@@ -99,6 +102,9 @@ def rolling(
     left = max(1 - work / max(reading, 1e-9), 0.0)
     moved = making + (1 + left) * demand.file_bytes
     packing = _at_once(moved / disk.sharing, _PACK_SECONDS * demand.misses)
+    if demand.piece_bytes:
+        pieces = -(-demand.scan_bytes // demand.piece_bytes)
+        packing += disk.extent * demand.batches * pieces
     window = work + _HINDRANCE * min(work, reading) + packing
     seconds = (max(window, reading) + (reuse - 1) * reading) / reuse
     held = 2 * demand.file_bytes // max(windows, 1)
