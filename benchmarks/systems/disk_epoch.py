@@ -33,7 +33,7 @@ THREADS = (1, 2, 4)
 
 
 class Setting(NamedTuple):
-    """A workload: SBM, GraphSAGE, float32."""
+    """A workload: a generated graph, GraphSAGE, float32."""
 
     num_nodes: int = 2_000_000
     num_edges: int = 20_000_000
@@ -44,6 +44,7 @@ class Setting(NamedTuple):
     hidden: int = 64
     budget_share: float = 0.25
     batches: int = 0  # 0: the whole epoch
+    graph: str = "sbm"
 
     @property
     def budget(self) -> int:
@@ -51,11 +52,14 @@ class Setting(NamedTuple):
 
     @property
     def store(self) -> Path:
-        return FOLDER / f"sbm-{self.num_nodes}-{self.num_edges}-{self.num_features}"
+        return (
+            FOLDER
+            / f"{self.graph}-{self.num_nodes}-{self.num_edges}-{self.num_features}"
+        )
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {"graph": "sbm", "model": "SAGE", "dtype": "float32", **self._asdict()}
+        return {"model": "SAGE", "dtype": "float32", **self._asdict()}
 
 
 def make_store(setting: Setting) -> None:
@@ -63,7 +67,7 @@ def make_store(setting: Setting) -> None:
 
     if not (setting.store / "manifest.json").exists():
         gl.datasets.generate(
-            "sbm",
+            setting.graph,
             setting.num_nodes,
             setting.num_edges,
             setting.num_features,

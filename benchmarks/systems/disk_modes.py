@@ -164,21 +164,35 @@ def stream(made: Any) -> Contender:
 
 
 def cases(quick: bool) -> Iterable[Case]:
-    setting = Setting(batches=49)
-    share, short = 1.0, HYBRID_SHORT
-    if quick:
-        setting = Setting(20_000, 100_000, 128, 0.1, (5, 5), 64, 16, 0.5, batches=31)
-        share, short = 4.0, 0.02
-    facts = {**setting.facts, "model": None, "rolling_disk_share": share}
-    yield Case(
-        f"loader only, {setting.num_nodes:,} x {setting.num_features}, "
-        f"{setting.batches} batches, memory {100 * setting.budget_share:.0f} %, "
-        f"rolling in {share:.0f}x the features",
-        lambda seed: setup(setting, share, short),
-        facts,
-        repeats=2,
-        warmups=0,
+    # The second one differs in graph, width, fanout and batch size.
+    skewed = Setting(
+        1_000_000,
+        10_000_000,
+        256,
+        0.1,
+        (10, 5, 5),
+        256,
+        budget_share=0.08,
+        batches=196,
+        graph="rmat",
     )
+    # Workload, disk of rolling in features, and what hybrid's disk lacks of the packs.
+    settings = [(Setting(batches=49), 1.0, HYBRID_SHORT), (skewed, 0.4, 0.1)]
+    if quick:
+        small = Setting(20_000, 100_000, 128, 0.1, (5, 5), 64, 16, 0.5, batches=31)
+        settings = [(small, 4.0, 0.02)]
+    for setting, share, short in settings:
+        facts = {**setting.facts, "model": None, "rolling_disk_share": share}
+        graph = "" if setting.graph == "sbm" else f"{setting.graph} "
+        yield Case(
+            f"loader only, {graph}{setting.num_nodes:,} x {setting.num_features}, "
+            f"{setting.batches} batches, memory {100 * setting.budget_share:.0f} %, "
+            f"rolling in {share:g}x the features",
+            lambda seed, s=setting, r=share, h=short: setup(s, r, h),
+            facts,
+            repeats=2,
+            warmups=0,
+        )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from graphlab import sizes
 from graphlab.errors import BudgetError
+from graphlab.files import publish_json
 from graphlab.outofcore import job as jobs
 from graphlab.outofcore import layout, node_order, predict, schedule, together, trace
 from graphlab.outofcore.batch import Fields
@@ -22,11 +24,12 @@ from graphlab.outofcore.fresh import (
     build_rolling,
     hot_table,
     residents_of,
+    tried_shares,
     without_device,
 )
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
-from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
+from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name, piece_bytes
 from graphlab.outofcore.publish import (
     SLACK_BYTES,
     DiskError,
@@ -56,6 +59,8 @@ from graphlab.progress import duration, say
 
 # Below this the modes do not differ by anything that could be predicted.
 LEAST_BYTES = 64 * 2**20
+# What the disk was measured to do decides what is packed: a killed run goes on with it.
+CALIBRATION = "journal-calibration.json"
 # More than the caches of common processors, and soon filled.
 CALIBRATION_BYTES = 64 * 2**20
 
@@ -93,7 +98,9 @@ def build(job: Job, board: Board | None = None) -> dict[str, Any]:
                 )
             totals = totals_of(job, ledger, largest)
             sizing = sizing._replace(hot=0)
-            return publish(job, "memory", sizing, totals, calibration, [], {})
+            body = publish(job, "memory", sizing, totals, calibration, [], {})
+            forget(job.path)
+            return body
     if job.mode == "rolling" or job.resample_every is not None:
         return build_rolling(job, ledger, calibration)
     if job.mode == "direct":
@@ -175,17 +182,33 @@ def _choose(
 
 
 def _calibrate(job: Job, ledger: Ledger) -> Calibration:
-    files = [c.path for c in job.store.columns.values() if hasattr(c, "path")]
-    path = max(files or [job.store.path / "graph.idx.bin"], key=_size)
+    """Measure the disk; a plan that a killed run began goes on with what that one found."""
+    journal, name = job.path / CALIBRATION, job.identity(job.arguments)
+    if journal.exists():
+        begun = json.loads(journal.read_text())
+        if begun["identity"] == name:
+            return Calibration(**begun["calibration"])
+    columns = [c for c in job.store.columns.values() if hasattr(c, "path")]
+    column = max(columns, key=lambda c: _size(c.path), default=None)
+    path = job.store.path / "graph.idx.bin" if column is None else column.path
+    row_bytes = getattr(column, "row_bytes", 0) or 512
     depth, segment = ring_sizes(job.limit, 0)
     memory = min(job.limit // 4, CALIBRATION_BYTES)
     with ledger.hold("calibration", depth * segment + memory):
         held = layout.held_bytes(job.path)
         left = 2**28 if job.disk is None else max(job.disk - held, 0)
         room = min(2**28, left // 4)
-        return calibrate(
-            path, depth, segment, folder=job.path, room=room, memory=memory
+        found = calibrate(
+            path,
+            depth,
+            segment,
+            folder=job.path,
+            room=room,
+            memory=memory,
+            row_bytes=min(row_bytes, memory // 4 or 512),
         )
+    publish_json(journal, {"identity": name, "calibration": found._asdict()})
+    return found
 
 
 def _size(path: Path) -> int:
@@ -242,7 +265,14 @@ def _build_replay(
             ledger,
         )
         residents, sizing = residents_of(
-            job, demand.counts, columns, sizing, uses, ledger, nodes=largest.nodes
+            job,
+            demand.counts,
+            columns,
+            sizing,
+            uses,
+            ledger,
+            nodes=largest.nodes,
+            price=_price(samples, order, demand.accesses, columns, calibration),
         )
     on_device = device_entry(job.path, residents.on_device)
     hot = residents.still
@@ -279,6 +309,8 @@ def _build_replay(
             accesses=accesses // epochs,
             sample_seconds=sample_seconds,
             schedule_seconds=seconds,
+            kept=programmes.kept // epochs,
+            piece_bytes=piece_bytes(job.limit // 8, 1, order.per_epoch),
         )
         fits = disk_need(job, packs, reordered) is None
         _choose(job, asked, columns, fits, split, calibration)
@@ -321,7 +353,8 @@ def _build_replay(
         "static_hits": programmes.static_hits,
         "slots": residents.capacity,
         "static_share": residents.share,
-        "misses_by_share": {str(k): v for k, v in residents.tried.items()},
+        "kept": programmes.kept,
+        **tried_shares(residents),
         "sample_bytes": int(samples["length"].sum()),
         "programme_bytes": int(programmes.table["length"].sum()),
         "pack_bytes": sum(int(p.index["length"].sum()) for p in packs),
@@ -337,6 +370,36 @@ def _build_replay(
         (job.path / f"{trace.SAMPLES}.bin").unlink()
     forget(job.path)
     return body
+
+
+def _price(
+    samples: layout.Index,
+    order: Order,
+    accesses: int,
+    columns: list[Rows],
+    calibration: Calibration,
+) -> schedule.Price:
+    """Predicts an epoch of mode ``replay`` from what memory serves."""
+    row_bytes = sum(rows.row_bytes for rows in columns)
+
+    def seconds(misses: int, kept: int, still: int) -> float:
+        rows = accesses // order.epochs
+        demand = predict.Demand(
+            batches=order.per_epoch,
+            misses=misses,
+            sample_bytes=int(samples["length"].sum()) // order.epochs,
+            programme_bytes=4 * rows + (4 * misses if kept else 0),
+            pack_bytes=misses * row_bytes,
+            scan_bytes=sum(rows.file_bytes for rows in columns),
+            hot_bytes=still * row_bytes,
+            accesses=rows,
+            kept=kept,
+        )
+        load = demand.hot_bytes / calibration.sequential
+        cost = predict.replay(demand, order.epochs, calibration)
+        return cost.seconds + load / predict.HORIZON_EPOCHS
+
+    return seconds
 
 
 def _reordered_bytes(job: Job, samples: layout.Index) -> int:

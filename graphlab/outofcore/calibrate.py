@@ -11,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from graphlab.ops import io
+from graphlab.ops import gather_rows, io
 from graphlab.ops.uring import Uring
+from graphlab.outofcore import layout
 from graphlab.outofcore.batch import Assembler, Fields
 from graphlab.outofcore.layout import Record
 from graphlab.outofcore.pool import Pool
-from graphlab.outofcore.reader import ALIGN, DirectFile, Ring, allocate, cut
-from graphlab.outofcore.writer import MOST, Writer
+from graphlab.outofcore.reader import ALIGN, Bytes, DirectFile, Ring, allocate, cut
+from graphlab.outofcore.writer import MOST, STEPS, Regions, Writer
 
 _SECONDS = 0.3
 _THREADS = 16
@@ -28,6 +29,8 @@ MIXED_BYTES = 9 * 2**19
 # Of the labels of a measurement, more than the nearest caches hold; and where none is made.
 LABELS_BYTES = 2**24
 ROW_SECONDS = 3e-8
+EXTENT_SECONDS = 1.5e-4
+_EXTENTS = 256
 # A device takes some writes at once before it shows its pace: measured longer than others.
 MIXED_SHARE = 3
 # Places of a file that grow at once.
@@ -44,8 +47,11 @@ class Calibration(NamedTuple):
         direct: Whether reads bypassed the page cache.
         write: Bytes a second, written in order and flushed; 0: not measured.
         gather: Bytes a second of rows picked at random in memory; 0: not measured.
-        mixed: Bytes a second, read in order and written at the same time; 0: not measured.
+        mixed: Bytes a second of packing: a scan is read while rows of it are picked,
+            checked and written; 0: not measured.
         row: Seconds of copying the ids, edges and labels that come with a row of a batch.
+        extent: Seconds of packing what a batch takes from a piece of a scan, beside its
+            bytes: looking it up, some calls, a write of its own.
     """
 
     sequential: float
@@ -55,6 +61,7 @@ class Calibration(NamedTuple):
     gather: float = 0.0
     mixed: float = 0.0
     row: float = ROW_SECONDS
+    extent: float = EXTENT_SECONDS
 
     @property
     def sharing(self) -> float:
@@ -81,6 +88,7 @@ def calibrate(
     folder: Path | None = None,
     room: int = 0,
     memory: int = 0,
+    row_bytes: int = _ROW_BYTES,
 ) -> Calibration:
     """Measure for about ``6 * seconds``; holds a ring of the given sizes.
 
@@ -92,6 +100,8 @@ def calibrate(
         room: See there.
         memory: Bytes that may be held for a moment, to measure how fast rows are put
             together; best more than the caches.
+        row_bytes: Of the rows that are picked: many short ones take longer than few long
+            ones of as many bytes.
 
     A file of a few MiB is read once: then the figures are rough, and so is what they cost.
     """
@@ -130,13 +140,18 @@ def calibrate(
         write = 0.0
         if folder is not None and room >= ring.segment:
             write = _write_rate(folder / ".calibration", room, ring.segment, seconds)
-        mixed = 0.0
+        mixed, extent = 0.0, EXTENT_SECONDS
         enough = memory >= MIXED_BYTES and _REGIONS * MIXED_BYTES // 9 <= room
         if folder is not None and write and enough and room <= file.size:
-            mixed = _mixed_rate(
-                file, ring, folder / ".calibration", room, MIXED_SHARE * seconds
+            mixed, extent = _mixed_rate(
+                file,
+                ring,
+                folder / ".calibration",
+                room,
+                MIXED_SHARE * seconds,
+                max(row_bytes, 1),
             )
-        gather = _gather_rate(memory) if memory >= 2**20 else 0.0
+        gather = _gather_rate(memory, max(row_bytes, 1)) if memory >= 2**20 else 0.0
         row = _row_seconds() if memory >= LABELS_BYTES else ROW_SECONDS
         return Calibration(
             max(sequential, 1.0),
@@ -146,6 +161,7 @@ def calibrate(
             gather,
             mixed,
             row,
+            extent,
         )
     finally:
         ring.close()
@@ -167,11 +183,11 @@ def _by_queue(file: DirectFile, queue: Uring, places: list[int], end: float) -> 
     return reads
 
 
-def _gather_rate(memory: int) -> float:
-    """Rows of 512 bytes out of one half of ``memory`` into the other, the second time."""
-    count = memory // 2 // _ROW_BYTES
-    held = torch.from_numpy(allocate(2 * count * _ROW_BYTES))[: 2 * count * _ROW_BYTES]
-    slots, out = held.view(2, count, _ROW_BYTES)
+def _gather_rate(memory: int, row_bytes: int) -> float:
+    """Rows out of one half of ``memory`` into the other, the second time."""
+    count = max(memory // 2 // row_bytes, 1)
+    held = torch.from_numpy(allocate(2 * count * row_bytes))[: 2 * count * row_bytes]
+    slots, out = held.view(2, count, row_bytes)
     held.zero_()
     order = np.random.default_rng(0).permutation(count).astype(np.int32)
     none = torch.zeros(0, dtype=torch.int32)
@@ -204,30 +220,78 @@ def _row_seconds() -> float:
 
 
 def _mixed_rate(
-    file: DirectFile, ring: Ring, path: Path, room: int, seconds: float
-) -> float:
-    """Read a column in order while half as many bytes are written, as packing does."""
+    file: DirectFile,
+    ring: Ring,
+    path: Path,
+    room: int,
+    seconds: float,
+    row_bytes: int,
+) -> tuple[float, float]:
+    """Read a column in order, pick half of its rows, check and write them: packing.
+
+    Returns bytes a second, and seconds of a small extent.
+
+    Into blocks that are allocated for it, like those of a window: to write over blocks that
+    hold data is quicker.
+    """
     stage = MIXED_BYTES // (MOST + 1)
-    each = room // _REGIONS // stage * stage
+    turns = max(room // _REGIONS // stage, 1)
+    each, step = turns * stage, max(turns // STEPS, 1)
     writer = Writer(path, _REGIONS * each, stage, MOST + 1, whole=False)
-    start, done, count = time.perf_counter(), 0, 0
+    done = count = 0
+    _pick(torch.zeros((1, row_bytes), dtype=torch.uint8), writer.stage)  # first use
+    start = time.perf_counter()
     try:
-        for request, _ in ring.stream(cut(file, 0, file.size, ring.segment)):
+        for request, data in ring.stream(cut(file, 0, file.size, ring.segment)):
             done += request.length
-            while count * stage < done // 2:
+            rows = torch.from_numpy(data[: len(data) // row_bytes * row_bytes])
+            rows = rows.view(-1, row_bytes)
+            while count * stage < done // 2 and len(rows):
                 turn, region = divmod(count, _REGIONS)
-                place = turn * stage % max(each, stage)
-                writer.put(writer.take(), region * each + place, stage)
+                turn %= turns
+                if turn == 0 and region == 0 and count:
+                    writer.clear()
+                place = region * each + turn * stage
+                if turn % step == 0:
+                    writer.allocate(place, min(step, turns - turn) * stage)
+                buffer = writer.take()
+                _pick(rows, stage, buffer)
+                writer.put(buffer, place, stage)
                 count += 1
             if time.perf_counter() - start > seconds:
                 break
         writer.finish()
-        return (done + count * stage) / max(time.perf_counter() - start, 1e-6)
+        mixed = (done + count * stage) / max(time.perf_counter() - start, 1e-6)
+        writer.clear()
+        starts = [region * each for region in range(_REGIONS)]
+        regions = Regions(writer, starts, [each] * _REGIONS)
+        rows = torch.zeros((4 * ALIGN // row_bytes + 1, row_bytes), dtype=torch.uint8)
+        ids, size = np.arange(len(rows)), len(rows) // 2 * row_bytes
+        start = time.perf_counter()
+        for number in range(_EXTENTS if size else 0):
+            region = number % _REGIONS
+            until = int(np.searchsorted(ids, len(rows) // 2))
+            buffer, held = regions.room(region)
+            out = torch.from_numpy(buffer[held : held + size]).view(-1, row_bytes)
+            gather_rows(rows, torch.from_numpy(ids[:until]), out=out)
+            regions.grow(region, buffer, size)
+        regions.finish()
+        extent = (time.perf_counter() - start) / _EXTENTS
+        return mixed, extent if size else EXTENT_SECONDS
     except OSError:
-        return 0.0
+        return 0.0, EXTENT_SECONDS
     finally:
         writer.close()
         path.unlink(missing_ok=True)
+
+
+def _pick(rows: torch.Tensor, size: int, buffer: Bytes | None = None) -> None:
+    """Rows of a piece, spread over it, back to back into a buffer; and their checksum."""
+    width = rows.shape[1]
+    picked = (allocate(size) if buffer is None else buffer)[: size // width * width]
+    wanted = torch.linspace(0, len(rows) - 1, len(picked) // width).long()
+    gather_rows(rows, wanted, out=torch.from_numpy(picked).view(-1, width))
+    layout.crc(picked)
 
 
 def _write_rate(path: Path, room: int, segment: int, seconds: float) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graphlab import sizes
 from graphlab.outofcore import job as jobs
 from graphlab.outofcore import predict
+from graphlab.outofcore.pack import piece_bytes
 from graphlab.outofcore.publish import SLACK_BYTES
 from graphlab.progress import duration
 
@@ -57,6 +58,25 @@ class Level:
 
 
 @dataclass(frozen=True)
+class StaticShare:
+    """What a share of the memory for rows costs an epoch, given to rows that stay.
+
+    Attributes:
+        share: Of the memory.
+        misses: Rows that are read.
+        kept: Rows that are copied into slots.
+        seconds: By prediction; 0 where only misses were compared.
+        chosen: Whether the plan has it.
+    """
+
+    share: float
+    misses: int
+    kept: int
+    seconds: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Costs of the modes, and memory by part; ``print`` it for tables.
 
@@ -71,6 +91,7 @@ class Explanation:
         page_cache_bytes: Memory-mapped files that sampling touches and that are not
             counted: the system keeps their pages as long as it likes.
         batches_per_epoch, prefetch, node_order: Shape of the loader.
+        shares: Static shares that were compared; none where the policy names one.
     """
 
     chosen: str
@@ -83,6 +104,7 @@ class Explanation:
     batches_per_epoch: int
     prefetch: int
     node_order: str = "discovery"
+    shares: tuple[StaticShare, ...] = ()
 
     def __str__(self) -> str:
         head = ("mode", "memory", "disk", "read/epoch", "epoch", "preparing", "")
@@ -112,6 +134,18 @@ class Explanation:
                     f"{100 * level.accesses / served:.1f} %",
                 )
                 for level in self.levels
+            ]
+            lines += ["", *_table(table, align=True)]
+        if self.shares:
+            table = [("rows that stay, of memory", "misses", "to slots", "epoch")]
+            table += [
+                (
+                    f"{'> ' if each.chosen else '  '}{100 * each.share:.0f} %",
+                    f"{each.misses:,}",
+                    f"{each.kept:,}",
+                    duration(each.seconds) if each.seconds else "-",
+                )
+                for each in self.shares
             ]
             lines += ["", *_table(table, align=True)]
         lines += ["", f"memory, of {sizes.show(self.declared_bytes)} declared"]
@@ -154,6 +188,23 @@ def explain(plan: Plan) -> Explanation:
         batches_per_epoch=plan.batches_per_epoch,
         prefetch=sizing.prefetch,
         node_order=plan.node_order,
+        shares=_shares(totals),
+    )
+
+
+def _shares(totals: dict[str, Any]) -> tuple[StaticShare, ...]:
+    """The shares that were compared; plans of earlier versions tell their misses only."""
+    found = totals.get("misses_by_share", {})
+    kept, seconds = totals.get("kept_by_share", {}), totals.get("seconds_by_share", {})
+    return tuple(
+        StaticShare(
+            float(share),
+            misses,
+            kept.get(share, 0),
+            seconds.get(share, 0.0),
+            float(share) == totals["static_share"],
+        )
+        for share, misses in found.items()
     )
 
 
@@ -274,6 +325,11 @@ def _demand(plan: Plan, load: int, columns: list[Rows]) -> predict.Demand:
         totals["accesses"] // epochs,
         totals.get("sample_seconds", 0.0),
         totals.get("schedule_seconds", 0.0),
+        # Plans of earlier versions do not tell.
+        totals.get("kept", totals["misses"] // 2 if totals.get("slots") else 0)
+        // epochs,
+        totals.get("piece_bytes")
+        or piece_bytes(plan.memory // 8, 1, plan.batches_per_epoch),
     )
 
 

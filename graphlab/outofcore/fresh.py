@@ -24,7 +24,7 @@ from graphlab.outofcore.estimate import (
 )
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
-from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name
+from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name, piece_bytes
 from graphlab.outofcore.publish import (
     HOT_IDS,
     DiskError,
@@ -122,6 +122,7 @@ def residents_of(
     ledger: Ledger,
     *,
     nodes: int,
+    price: schedule.Price | None = None,
 ) -> tuple[schedule.Residents, Sizing]:
     """What is in memory, and the budget with its slots; ``nodes`` of the largest batch."""
     row_bytes = max((r.row_bytes for r in columns), default=0)
@@ -136,7 +137,15 @@ def residents_of(
 
     def choose(uses: Uses | None) -> schedule.Residents:
         return schedule.choose(
-            counts, columns, room, spare, policy, uses, ledger, device_rows=on_device
+            counts,
+            columns,
+            room,
+            spare,
+            policy,
+            uses,
+            ledger,
+            price=price,
+            device_rows=on_device,
         )
 
     try:
@@ -217,7 +226,7 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
                 found = found._replace(capacity=0)
                 sized = sized._replace(slots=0, spare=0)
             start = time.perf_counter()
-            misses = schedule.expected_misses(
+            misses, kept = schedule.expected(
                 found, job.policy, uses, demand, num_nodes, ledger
             )
             # Programmes are written, too, which takes about as long again.
@@ -257,7 +266,8 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         "device_rows": found.device_rows,
         "slots": found.capacity,
         "static_share": found.share,
-        "misses_by_share": {str(k): v for k, v in found.tried.items()},
+        "kept": kept * per_epoch // len(samples),
+        **tried_shares(found, per_epoch / len(samples)),
         "sample_bytes": sample * per_epoch,
         "programme_bytes": programme * per_epoch,
         "pack_bytes": pack * per_epoch,
@@ -269,6 +279,9 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
         "ahead": ahead,
         "reuse": every,
         "maker_topology": sizing.topology,
+        "piece_bytes": piece_bytes(
+            sizing.maker + sizing.topology, rows_bytes, window.batches
+        ),
         "map_graph": job.map_graph,
     }
     sizing = sizing._replace(
@@ -280,6 +293,16 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     body = publish(job, "rolling", sizing, totals, calibration, columns, files)
     forget(job.path)
     return body
+
+
+def tried_shares(found: schedule.Residents, scale: float = 1) -> dict[str, Any]:
+    """What was expected of each static share, for an epoch, as the plan's figures hold it."""
+    tried = {str(share): each for share, each in found.tried.items()}
+    return {
+        "misses_by_share": {k: int(scale * v.misses) for k, v in tried.items()},
+        "kept_by_share": {k: int(scale * v.kept) for k, v in tried.items()},
+        "seconds_by_share": {k: v.seconds for k, v in tried.items()},
+    }
 
 
 def without_device(

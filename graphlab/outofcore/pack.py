@@ -52,6 +52,19 @@ def hot_name(column: str) -> str:
     return f"hot-{column}.bin"
 
 
+def stages(free: int, row_bytes: int, batches: int) -> tuple[int, int, int]:
+    """Bytes and number of the buffers of writes, and bytes of blocks that wait."""
+    stage = align_up(max(row_bytes, min(STAGE_BYTES // 2, free // 32))) + ALIGN
+    waiting = Regions.bytes(batches)
+    return stage, min(MOST + 1, (free // 2 - waiting) // stage), waiting
+
+
+def piece_bytes(free: int, row_bytes: int, batches: int) -> int:
+    """Bytes of a scan that :meth:`Packed.run_once` holds: each batch takes rows from it."""
+    stage, count, waiting = stages(free, row_bytes, batches)
+    return max(min(CHUNK_BYTES, free - count * stage - waiting) // 2, row_bytes, 1)
+
+
 class Share(NamedTuple):
     """A process's part of packing: a range of rows, so that together they scan once."""
 
@@ -233,20 +246,18 @@ class Packed:
         Args:
             ledger: Account of memory.
             identity, stop: As for :meth:`run`.
-            held: Of the disk, which is taken as it is written; None: all at once.
+            held: Of the disk, which is taken step by step; None: all at once.
 
         Raises:
             OutOfDiskError: the disk cannot hold the pack.
             StoreError: the column's file is damaged.
         """
-        rows, free = self.rows, ledger.free
-        stage = align_up(max(rows.row_bytes, min(STAGE_BYTES // 2, free // 32))) + ALIGN
-        waiting = Regions.bytes(len(self.index))
-        count = min(MOST + 1, (free // 2 - waiting) // stage)
+        rows = self.rows
+        stage, count, waiting = stages(ledger.free, rows.row_bytes, len(self.index))
         if rows.kind != "dense" or count < 2:
             if held is not None:
                 held.take(self.pack_bytes, stop)
-            chunk = min(CHUNK_BYTES, max(2**16, free // 3))
+            chunk = min(CHUNK_BYTES, max(2**16, ledger.free // 3))
             with ledger.hold("pieces of the scan", 2 * chunk):
                 self.run(chunk, identity, stop)
             return
@@ -263,8 +274,10 @@ class Packed:
                 path = self.folder / f"{pack_name(rows.name)}.bin"
                 writer = Writer(path, self.pack_bytes, stage, count, whole=held is None)
                 starts = self.index["offset"].tolist()
+                lengths = self.index["length"].tolist() if held is not None else None
                 try:
-                    self._fill(Regions(writer, starts, take), chunk, stop)
+                    regions = Regions(writer, starts, lengths, take)
+                    self._fill(regions, chunk, stop)
                 finally:
                     writer.close()
         path = self.folder / f"{pack_name(rows.name)}.idx"

@@ -63,6 +63,10 @@ class Pool:
     def __init__(self, count: int, size: int, *, pinned: bool = False) -> None:
         self.size, self.pinned = size, pinned
         self._buffers = [self._new() for _ in range(count)]
+        for i in range(count):
+            # Touched now: an epoch is not to wait for the system to find pages. By number,
+            # as a name for a buffer would count as a reference below.
+            self._buffers[i][:] = 0
         self._lock = threading.Lock()
         self._patience = PATIENCE_SECONDS
         self._idle = self._references(0)

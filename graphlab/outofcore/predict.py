@@ -22,8 +22,6 @@ _PACK_SECONDS = 2e-7
 # rows, where memory is not scarce.
 PIECE_BYTES = 2**17
 SHARED_PIECE_BYTES = 2**14
-# A missed row is put in its place, and every other one into a slot.
-_MISS_COPIES = 1.5
 
 
 class Demand(NamedTuple):
@@ -38,6 +36,8 @@ class Demand(NamedTuple):
         accesses: Rows of all batches.
         sample_seconds: Sampling, by one thread.
         schedule_seconds: Next uses and programmes, by one thread.
+        kept: Missing rows that are copied into a slot, too.
+        piece_bytes: Of a scan, as a window is packed: each batch takes rows from each piece.
     """
 
     batches: int
@@ -50,6 +50,8 @@ class Demand(NamedTuple):
     accesses: int = 0
     sample_seconds: float = 0.0
     schedule_seconds: float = 0.0
+    kept: int = 0
+    piece_bytes: int = 0
 
     @property
     def file_bytes(self) -> int:
@@ -83,8 +85,10 @@ def rolling(
 ) -> Cost:
     """An epoch in ``windows`` windows: each is sampled, packed by a scan, and read.
 
-    One thread samples, compiles and packs, another reads; the device serves both, reading
-    and writing at the same time.
+    One thread samples and compiles a window while another reads the one before it; then it
+    packs, which keeps the disk busy with reads and writes, those of the other thread too
+    that are left. Each batch takes rows from each piece of a scan: where memory is small
+    there are many such extents, and what each costs by itself is most of packing.
 
     Args:
         demand, disk: As for the other modes.
@@ -94,9 +98,15 @@ def rolling(
     """
     making = windows * demand.scan_bytes
     work = demand.sample_seconds + demand.schedule_seconds + disk.row * demand.accesses
-    work += _HINDRANCE * _PACK_SECONDS * demand.misses
-    moved = (making + demand.file_bytes) / reuse + demand.file_bytes
-    seconds = max(work / reuse + moved / disk.sharing, _reading(demand, disk))
+    reading = _reading(demand, disk)
+    left = max(1 - work / max(reading, 1e-9), 0.0)
+    moved = making + (1 + left) * demand.file_bytes
+    packing = _at_once(moved / disk.sharing, _PACK_SECONDS * demand.misses)
+    if demand.piece_bytes:
+        pieces = -(-demand.scan_bytes // demand.piece_bytes)
+        packing += disk.extent * demand.batches * pieces
+    window = work + _HINDRANCE * min(work, reading) + packing
+    seconds = (max(window, reading) + (reuse - 1) * reading) / reuse
     held = 2 * demand.file_bytes // max(windows, 1)
     held = held if room is None else min(held, room)
     prepare = demand.scan_bytes / disk.sequential + demand.hot_bytes / disk.writing
@@ -146,7 +156,7 @@ def _prepare(demand: Demand, epochs: int, written: int, disk: Calibration) -> fl
 
 def _putting(demand: Demand, disk: Calibration) -> float:
     """Putting an epoch's batches together."""
-    rows = demand.accesses - demand.misses + _MISS_COPIES * demand.misses
+    rows = demand.accesses + demand.kept
     width = demand.pack_bytes / max(demand.misses, 1)
     copies = rows * width / disk.gather if disk.gather else 0.0
     return copies + disk.row * demand.accesses
@@ -154,8 +164,12 @@ def _putting(demand: Demand, disk: Calibration) -> float:
 
 def _reading(demand: Demand, disk: Calibration) -> float:
     """Reading an epoch's files while its batches are put together."""
-    read, put = demand.file_bytes / disk.sequential, _putting(demand, disk)
-    return max(read, put) + _HINDRANCE * min(read, put)
+    return _at_once(demand.file_bytes / disk.sequential, _putting(demand, disk))
+
+
+def _at_once(one: float, other: float) -> float:
+    """Seconds of two things that are done at the same time."""
+    return max(one, other) + _HINDRANCE * min(one, other)
 
 
 def _scattered(

@@ -7,7 +7,7 @@ the loader needs no table of nodes. A policy chooses; see :mod:`graphlab.outofco
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from graphlab.ops.schedule import Slots
 from graphlab.outofcore import layout
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.columns import Rows
+from graphlab.outofcore.kept import drop_unused
 from graphlab.outofcore.layout import INDEX, Index
 from graphlab.outofcore.policy import Policy
 from graphlab.outofcore.reader import ALIGN
@@ -34,6 +35,9 @@ NODE_BYTES = 4
 SHARES = (0.0, 0.25, 0.5, 0.75)
 # A static row is read once for as many epochs as this; a miss in every one.
 HORIZON_EPOCHS = 10
+# More misses are worth it only where they are clearly faster: predictions miss by some per
+# cent, and a plan that is made twice should be the same.
+CLEARLY = 0.95
 _SLICE = 2**14
 
 
@@ -111,6 +115,24 @@ def _cost(columns: list[Rows], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int
     return size
 
 
+class Tried(NamedTuple):
+    """What a static share costs an epoch.
+
+    Attributes:
+        misses: Rows that are read.
+        kept: Rows that are copied into slots.
+        seconds: By prediction; 0 where nothing predicted.
+    """
+
+    misses: int
+    kept: int
+    seconds: float = 0.0
+
+
+# Seconds of an epoch with so many misses, copies into slots, and rows that stay.
+Price = Callable[[int, int, int], float]
+
+
 class Residents(NamedTuple):
     """What memory for rows holds.
 
@@ -118,14 +140,14 @@ class Residents(NamedTuple):
         still: Ascending ids of rows that stay for good.
         capacity: Slots behind them whose rows change.
         share: The static share.
-        tried: Expected misses of an epoch by static share, where shares were compared.
+        tried: What was expected of each static share, where shares were compared.
         on_device: [still], whether each of those that stay is on the device; None: none is.
     """
 
     still: npt.NDArray[np.int64]
     capacity: int
     share: float
-    tried: dict[float, int]
+    tried: dict[float, Tried]
     on_device: npt.NDArray[np.bool_] | None = None
 
     @property
@@ -165,13 +187,16 @@ def choose(
     uses: Uses | None,
     ledger: Ledger,
     *,
+    price: Price | None = None,
     device_rows: int = 0,
 ) -> Residents:
     """Cut memory for rows into rows that stay and slots that change.
 
     A share that the policy leaves open is measured: the trace is played with each of
-    :data:`SHARES`, and with everything still, and the cheapest wins. A static row is read
-    once, a miss in every epoch.
+    :data:`SHARES`, and with everything still. The fewest misses win, where a static row is
+    read once and a miss in every epoch; but on a disk that is fast beside the memory copies
+    into slots may cost more than they spare, so another share wins that is predicted to be
+    faster by more than :data:`CLEARLY`.
 
     Args:
         counts: [N], batches that use each node.
@@ -181,6 +206,7 @@ def choose(
         policy: Chooses what stays in the slots.
         uses: The trace; None: nothing but static rows.
         ledger: Account of memory.
+        price: Predicts an epoch's seconds; None: only misses count.
         device_rows: Rows that the device holds beside, the most used ones; dense columns.
     """
     share = policy.static_share
@@ -209,49 +235,55 @@ def choose(
         return residents(1.0)
     if share is not None:
         return residents(share)
-    tried: dict[float, int] = {}
-    best, least = residents(1.0), 0.0
+    found: dict[float, Residents] = {}
+    tried: dict[float, Tried] = {}
+    costs: dict[float, float] = {}
     for each in (*SHARES, 1.0):
-        found = residents(each)
+        some = residents(each)
         if each == 1.0:
-            misses = int(counts.sum(dtype=np.int64))
-            misses -= int(counts[found.still].sum(dtype=np.int64))
-        elif found.capacity == 0:
+            total = counts.sum(dtype=np.int64) - counts[some.still].sum(dtype=np.int64)
+            misses, kept = int(total), 0
+        elif some.capacity == 0:
             continue
         else:
-            misses = simulate(found, policy, uses, len(counts), ledger)
-        misses = -(-misses // uses.order.epochs)
-        loaded = len(found.still) - found.device_rows
-        cost = misses + loaded / HORIZON_EPOCHS
-        # At equal cost, rows that stay are the simpler ones.
-        if not tried or cost <= least:
-            best, least = found, cost
-        tried[each] = misses
+            misses, kept = simulate(some, policy, uses, len(counts), ledger)
+        epochs, still = uses.order.epochs, len(some.still) - some.device_rows
+        misses, kept = -(-misses // epochs), -(-kept // epochs)
+        seconds = 0.0 if price is None else price(misses, kept, still)
+        found[each], tried[each] = some, Tried(misses, kept, seconds)
+        costs[each] = misses + still / HORIZON_EPOCHS
+    # At equal cost, rows that stay are the simpler ones.
+    fewest = min(costs, key=lambda each: (costs[each], -each))
+    fastest = min(tried, key=lambda each: (tried[each].seconds, costs[each]))
+    clear = tried[fastest].seconds < CLEARLY * tried[fewest].seconds
+    best = found[fastest if clear else fewest]
     return best._replace(tried=tried)
 
 
-def expected_misses(
+def expected(
     residents: Residents,
     policy: Policy,
     uses: Uses | None,
     demand: Demand,
     num_nodes: int,
     ledger: Ledger,
-) -> int:
-    """Misses of the whole trace."""
+) -> tuple[int, int]:
+    """Misses of the whole trace, and rows kept in slots."""
     if uses is not None and residents.capacity:
         return simulate(residents, policy, uses, num_nodes, ledger)
-    return demand.accesses - int(demand.counts[residents.still].astype(np.int64).sum())
+    held = int(demand.counts[residents.still].astype(np.int64).sum())
+    return demand.accesses - held, 0
 
 
 def simulate(
     residents: Residents, policy: Policy, uses: Uses, num_nodes: int, ledger: Ledger
-) -> int:
-    """Misses of all batches, without the rows that stay for good."""
-    return sum(
-        misses
-        for _, _, misses, _, _ in _play(residents, policy, uses, num_nodes, ledger)
-    )
+) -> tuple[int, int]:
+    """Misses of all batches, without the rows that stay for good; and rows kept in slots."""
+    total = kept = 0
+    for _, _, misses, _, keep in _play(residents, policy, uses, num_nodes, ledger):
+        total += misses
+        kept += int((keep >= 0).sum())
+    return total, kept
 
 
 def _play(
@@ -286,6 +318,7 @@ class Programmes(NamedTuple):
         misses: Pack rows of all batches.
         static_hits: Accesses that rows that stay for good serve, on the device too.
         shared: Rows of all batches that are read from the shared file.
+        kept: Rows of all batches that are copied into slots.
         device_hits: Accesses that rows on the device serve.
     """
 
@@ -294,6 +327,7 @@ class Programmes(NamedTuple):
     misses: int
     static_hits: int
     shared: int = 0
+    kept: int = 0
     device_hits: int = 0
 
 
@@ -370,13 +404,25 @@ def compile_programmes(
                 total += packed
                 from_shared += len(places)
         programmes.write(b"\0" * (-place % ALIGN))
-        for file in (programmes, spill):
-            file.flush()
-            if durable:
-                os.fdatasync(file.fileno())
+        spill.flush()
+        programmes.flush()
+        copied = 0
+        if uses is not None and residents.capacity:
+            copied = drop_unused(
+                folder / f"{PROGRAMME}.bin",
+                index,
+                uses.order.sequences(),
+                len(residents.still),
+                residents.capacity,
+                ledger,
+            )
+        for file in (programmes, spill) if durable else ():
+            os.fdatasync(file.fileno())
     # Another process may have the list of an earlier run open, which reads the same.
     os.replace(folder / f"{MISSES}.new", folder / MISSES)
-    return Programmes(index, first, total, static_hits, from_shared, device_hits)
+    return Programmes(
+        index, first, total, static_hits, from_shared, copied, device_hits
+    )
 
 
 def _look_up(

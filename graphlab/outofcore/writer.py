@@ -15,6 +15,9 @@ from graphlab.outofcore.reader import ALIGN, Bytes, align_up, allocate
 
 # Writes in flight at most: a disk that reads at the same time serves few of them slowly.
 MOST = 8
+# Blocks of a region are allocated in so many steps, of so many bytes at least. Writes into
+# holes exclude each other (ext4 locks the file); but a step waits for writes in flight.
+STEPS, LEAST_STEP = 4, 2**18
 
 
 class Writer:
@@ -49,6 +52,29 @@ class Writer:
         self._threads = ThreadPoolExecutor(
             max(count - 1, 1), thread_name_prefix="graphlab-write"
         )
+
+    def allocate(self, place: int, length: int) -> None:
+        """Have blocks for bytes to come: writes that find none exclude each other.
+
+        Raises:
+            OutOfDiskError: the device is full.
+        """
+        try:
+            os.posix_fallocate(self._file, place, length)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                need, found = f"room for {length} bytes", "a full device"
+                raise OutOfDiskError(
+                    self.path, place, need, found, "free some"
+                ) from error
+            # A file system without it allocates as it writes.
+
+    def clear(self) -> None:
+        """Give all blocks back, after all writes."""
+        self.finish()
+        size = os.fstat(self._file).st_size
+        os.ftruncate(self._file, 0)
+        os.ftruncate(self._file, size)
 
     def take(self) -> Bytes:
         """A buffer to fill and :meth:`put`; waits until one is free."""
@@ -116,16 +142,20 @@ class Regions:
     Args:
         writer: Of the file.
         starts: First byte of each region, at a whole block.
-        take: Called with the bytes of a write before it is made; may wait.
+        lengths: Bytes of each, where blocks are allocated as regions grow; None: they are.
+        take: Called with bytes before they are allocated; may wait.
     """
 
     def __init__(
         self,
         writer: Writer,
         starts: list[int],
+        lengths: list[int] | None = None,
         take: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._writer, self._starts, self._take = writer, starts, take
+        self._whole = None if lengths is None else [align_up(n) for n in lengths]
+        self._allocated = [0] * len(starts)
         self._tails = allocate(ALIGN * len(starts)).reshape(-1)[: ALIGN * len(starts)]
         self.written = [0] * len(starts)
         self.crc = [0] * len(starts)
@@ -153,7 +183,7 @@ class Regions:
         self._tails[region * ALIGN : region * ALIGN + rest] = buffer[
             whole : whole + rest
         ]
-        self._take(whole)
+        self._allocate(region, place - self._starts[region] + whole)
         self._writer.put(buffer, place, whole)
 
     def finish(self) -> None:
@@ -165,6 +195,18 @@ class Regions:
                 buffer[:held] = self._tails[region * ALIGN :][:held]
                 buffer[held:ALIGN] = 0
                 place = self._starts[region] + written - held
-                self._take(ALIGN)
+                self._allocate(region, place - self._starts[region] + ALIGN)
                 self._writer.put(buffer, place, ALIGN)
         self._writer.finish()
+
+    def _allocate(self, region: int, until: int) -> None:
+        """Have blocks for the first bytes of a region, and for some more."""
+        done = self._allocated[region]
+        if self._whole is None or until <= done:
+            return
+        whole = self._whole[region]
+        step = align_up(max(whole // STEPS, LEAST_STEP))
+        size = max(until, min(done + step, whole)) - done
+        self._take(size)
+        self._writer.allocate(self._starts[region] + done, size)
+        self._allocated[region] = done + size

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import graphlab as gl
-from graphlab.outofcore import LRU, Belady, Static, Store, fresh, plan
+from graphlab.outofcore import LRU, Belady, Static, Store, build, fresh, layout, plan
+from graphlab.outofcore.calibrate import Calibration
+from graphlab.outofcore.schedule import CLEARLY
 from graphlab.sample import NeighborLoader
 from tests.outofcore.conftest import make_dataset
 from tests.outofcore.test_plan import assert_epochs_equal, same
@@ -174,6 +176,59 @@ def test_a_share_is_measured(make_store, tmp_path):
     assert tried[made.totals["static_share"]] == made.totals["misses"]
 
 
+@pytest.mark.parametrize(
+    ("gather", "share"), [(1e12, 0.0), (2e8, 1.0)], ids=["slow disk", "fast disk"]
+)
+def test_the_share_is_the_fastest_by_prediction(
+    make_store, tmp_path, monkeypatch, gather, share
+):
+    """Copies into slots cost nothing beside a slow disk; beside a fast one they bind."""
+    _, store = make_store(**SHAPE)
+    disk = Calibration(1e9, 1e5, True, 1e9, gather)
+    monkeypatch.setattr(build, "calibrate", lambda *_, **__: disk)
+    made = plan(store, [4, 3], None, 32, memory=MEMORY, mode="replay", path=tmp_path)
+    shares = made.explain().shares
+    chosen = next(each for each in shares if each.chosen)
+    assert (chosen.share == 1.0) == (share == 1.0)
+    assert chosen.seconds <= min(each.seconds for each in shares) / CLEARLY
+    assert made.totals["static_share"] == chosen.share
+    assert f"> {100 * chosen.share:.0f} %" in str(made.explain())
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_every_row_in_a_slot_is_read_there(make_store, tmp_path, epochs):
+    _, store = make_store(**SHAPE)
+    made = plan(
+        store,
+        [4, 3],
+        None,
+        32,
+        epochs=epochs,
+        memory=MEMORY,
+        mode="replay",
+        policy=Belady(0.1),
+        path=tmp_path,
+    )
+    first, kept = made.totals["hot_rows"], 0
+    table = layout.read_index(
+        tmp_path / "programme-00000.idx", made.body["files"]["programme-00000.idx"]
+    )
+    data = np.fromfile(tmp_path / "programme-00000.bin", np.uint8)
+    for epoch in range(epochs):
+        unread: set[int] = set()
+        for entry in table[epoch * len(table) // epochs :][: len(table) // epochs]:
+            record = data[int(entry["offset"]) :][: int(entry["length"])]
+            assert layout.crc(record) == entry["crc"]
+            source, keep, _ = layout.decode_programme(record)
+            unread -= set(source[source >= first].tolist())
+            filled = keep[keep >= 0].tolist()
+            assert unread.isdisjoint(filled)
+            unread |= set(filled)
+            kept += len(filled)
+        assert not unread
+    assert kept == made.totals["kept"] > 0
+
+
 def test_levels_account_for_every_access(make_store, tmp_path):
     _, store = make_store(**SHAPE)
     made = plan(
@@ -202,7 +257,6 @@ def test_levels_account_for_every_access(make_store, tmp_path):
 
 def test_slots_survive_damage_in_the_middle(make_store, tmp_path):
     from graphlab.errors import StoreError
-    from graphlab.outofcore import layout
     from tests.outofcore.test_damage import flip
 
     dataset, store = make_store(**SHAPE)

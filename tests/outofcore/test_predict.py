@@ -92,6 +92,24 @@ def test_auto_takes_what_is_predicted_to_be_fastest(
     assert_epochs_equal(made.loader(), NeighborLoader(dataset, [4, 3], 32), 1)
 
 
+def test_a_killed_plan_goes_on_with_what_it_measured(make_store, tmp_path, monkeypatch):
+    _, store = make_store(num_nodes=3000, num_edges=24000, width=200)
+    arguments = {"memory": "2MiB", "mode": "replay", "path": tmp_path / "p"}
+
+    def end(*_, **__):
+        raise KeyboardInterrupt
+
+    found = Calibration(1e9, 123.0, True, 1e9)
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "calibrate", lambda *_, **__: found)
+        patch.setattr(build.Packed, "run", end)
+        with pytest.raises(KeyboardInterrupt):
+            plan(store, [4, 3], None, 32, **arguments)
+    made = plan(store, [4, 3], None, 32, **arguments)
+    assert made.calibration == found
+    assert not list(made.path.glob("journal-*"))
+
+
 def test_writing_is_measured_within_its_room(tmp_path):
     (tmp_path / "data").write_bytes(bytes(200_000))
     found = calibrate(tmp_path / "data", 2, 65536, 0.01, folder=tmp_path, room=2**20)

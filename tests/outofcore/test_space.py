@@ -79,7 +79,8 @@ def test_regions_grow_at_once(tmp_path, monkeypatch, direct, whole):
     expected = [random.integers(1, 256, n, dtype=np.uint8) for n in lengths]
     writer = Writer(tmp_path / "f", int(starts[-1]), 8192 + 4096, 3, whole=whole)
     taken = []
-    regions = Regions(writer, starts[:-1].tolist(), taken.append)
+    needed = None if whole else lengths
+    regions = Regions(writer, starts[:-1].tolist(), needed, taken.append)
     done = [0] * len(lengths)
     while done != lengths:
         region = int(random.integers(len(lengths)))
@@ -97,7 +98,18 @@ def test_regions_grow_at_once(tmp_path, monkeypatch, direct, whole):
         got = data[start : start + lengths[region]]
         assert np.array_equal(got, expected[region])
         assert regions.crc[region] == layout.crc(expected[region])
-    assert sum(taken) == starts[-1]
+    assert sum(taken) == (0 if whole else starts[-1])
+    assert len(taken) <= len(lengths)  # far fewer than writes
+
+
+def test_blocks_are_given_back(tmp_path):
+    writer = Writer(tmp_path / "f", 2**20, 4096, 2, whole=False)
+    writer.allocate(2**19, 2**18)
+    assert 512 * os.stat(tmp_path / "f").st_blocks >= 2**18
+    writer.clear()
+    assert os.stat(tmp_path / "f").st_blocks == 0
+    assert os.stat(tmp_path / "f").st_size == 2**20
+    writer.close()
 
 
 def test_a_write_that_fails_is_told(tmp_path):
