@@ -6,7 +6,9 @@ from typing import Any
 
 from entry import arguments, finish
 
+from graphlab.errors import DatasetNotFoundError
 from graphlab.tasks import link_recipe
+from graphlab.tasks.schema import ConfigError
 
 METHODS = {
     "ncn": "NCN",
@@ -35,5 +37,8 @@ def main(text: str, data: str) -> None:
         if getattr(args, key):
             tree[section][key] = getattr(args, key)
     folder = f"{args.out}/{data.removeprefix('ogbl-')}-{args.head}"
-    result = link_recipe.run_recipe(tree, run_dir=folder)
+    try:
+        result = link_recipe.run_recipe(tree, run_dir=folder)
+    except (DatasetNotFoundError, ConfigError) as error:
+        raise SystemExit(f"error: {error}") from error
     finish(result, args, METHODS[args.head])

@@ -87,3 +87,8 @@ def test_ends_in_a_sheet(name, head, tmp_path, monkeypatch, capsys):
 def test_an_unknown_head_is_named(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="--head must be one of ncn, ncnc"):
         run("ddi_ncn", tmp_path, monkeypatch, tmp_path, "--head", "seal")
+
+
+def test_a_missing_folder_is_told_without_a_traceback(tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match="error: load: `name` must be a dataset in"):
+        run("ddi_ncn", tmp_path, monkeypatch, tmp_path)
