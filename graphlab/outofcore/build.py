@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,23 @@ import numpy as np
 
 from graphlab import sizes
 from graphlab.errors import BudgetError
-from graphlab.files import publish_json
+from graphlab.outofcore import (
+    choice,
+    layout,
+    node_order,
+    predict,
+    schedule,
+    together,
+    trace,
+)
 from graphlab.outofcore import job as jobs
-from graphlab.outofcore import layout, node_order, predict, schedule, together, trace
 from graphlab.outofcore.batch import Fields
 from graphlab.outofcore.budget import Ledger
-from graphlab.outofcore.calibrate import Calibration, calibrate
+from graphlab.outofcore.build_direct import build_direct
+from graphlab.outofcore.build_rolling import build_rolling
+from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.estimate import counted_topology, size_direct
-from graphlab.outofcore.fresh import (
-    build_direct,
-    build_rolling,
-    hot_table,
-    residents_of,
-    tried_shares,
-    without_device,
-)
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
 from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name, piece_bytes
@@ -45,24 +45,22 @@ from graphlab.outofcore.publish import (
     totals_of,
 )
 from graphlab.outofcore.reader import ALIGN
+from graphlab.outofcore.residents import (
+    hot_table,
+    residents_of,
+    tried_shares,
+    without_device,
+)
 from graphlab.outofcore.sharing import Split, split_shared
 from graphlab.outofcore.sizing import (
     Largest,
     Sizing,
-    ring_sizes,
     share_out,
     shared_sizes,
 )
 from graphlab.outofcore.together import Board
 from graphlab.outofcore.uses import Order, room_for_slots, spill_uses
-from graphlab.progress import duration, say
-
-# Below this the modes do not differ by anything that could be predicted.
-LEAST_BYTES = 64 * 2**20
-# What the disk was measured to do decides what is packed: a killed run goes on with it.
-CALIBRATION = "journal-calibration.json"
-# More than the caches of common processors, and soon filled.
-CALIBRATION_BYTES = 64 * 2**20
+from graphlab.progress import say
 
 
 def within_process(memory: int | str, process_memory: int | str) -> int:
@@ -82,7 +80,7 @@ def build(job: Job, board: Board | None = None) -> dict[str, Any]:
     """Make the plan and return its manifest; ``board``: other ranks do their share."""
     job.path.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(job.limit, "plan")
-    calibration = _calibrate(job, ledger)
+    calibration = choice.calibration_of(job, ledger)
     job.gap = calibration.gap
     if job.mode in ("auto", "memory"):
         try:
@@ -109,12 +107,14 @@ def build(job: Job, board: Board | None = None) -> dict[str, Any]:
         return _build_replay(job, ledger, calibration, board, hybrid=True)
     try:
         return _build_replay(job, ledger, calibration, board)
-    except _OtherMode as error:
+    except choice.OtherModeError as error:
         chosen, why = error.mode, str(error)
     except (DiskError, trace.SamplesTooLargeError) as error:
         if job.mode == "replay":
             raise
-        small = sum(r.file_bytes for r in jobs.place(job).rows(job)) < LEAST_BYTES
+        small = (
+            sum(r.file_bytes for r in jobs.place(job).rows(job)) < choice.LEAST_BYTES
+        )
         chosen, why = "direct" if small else "rolling", str(error)
     say(f"{why}; using mode {chosen}")
     if chosen == "hybrid":
@@ -135,84 +135,6 @@ def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_file() and path.suffix in (".bin", ".idx", ".npy"):
             path.unlink(missing_ok=True)
-
-
-class _OtherMode(Exception):
-    """Mode ``auto`` is better off with another mode than ``replay``."""
-
-    def __init__(self, mode: str, why: str) -> None:
-        super().__init__(why)
-        self.mode = mode
-
-
-def _choose(
-    job: Job,
-    demand: predict.Demand,
-    columns: list[Rows],
-    fits: bool,
-    split: Split | None,
-    calibration: Calibration,
-) -> None:
-    """Compare the modes; raise where ``replay`` is not the one."""
-    if demand.scan_bytes < LEAST_BYTES:
-        return  # all modes take a moment
-    windows = predict.windows_of(demand, job.disk)
-    costs = {
-        "direct": predict.direct(demand, columns, calibration),
-        "rolling": predict.rolling(demand, windows, 1, calibration),
-    }
-    if not fits and split is not None:
-        epochs = job.request.epochs
-        costs["hybrid"] = predict.hybrid(
-            demand,
-            columns,
-            len(split.shared),
-            split.reads // epochs,
-            epochs,
-            calibration,
-        )
-    if fits:
-        costs["replay"] = predict.replay(demand, job.request.epochs, calibration)
-    best = min(costs, key=lambda mode: costs[mode].per_epoch)
-    if best != "replay":
-        told = ", ".join(
-            f"{mode} {duration(cost.seconds)} an epoch" for mode, cost in costs.items()
-        )
-        raise _OtherMode(best, f"plan: by prediction of reading: {told}")
-
-
-def _calibrate(job: Job, ledger: Ledger) -> Calibration:
-    """Measure the disk; a plan that a killed run began goes on with what that one found."""
-    journal, name = job.path / CALIBRATION, job.identity(job.arguments)
-    if journal.exists():
-        begun = json.loads(journal.read_text())
-        if begun["identity"] == name:
-            return Calibration(**begun["calibration"])
-    columns = [c for c in job.store.columns.values() if hasattr(c, "path")]
-    column = max(columns, key=lambda c: _size(c.path), default=None)
-    path = job.store.path / "graph.idx.bin" if column is None else column.path
-    row_bytes = getattr(column, "row_bytes", 0) or 512
-    depth, segment = ring_sizes(job.limit, 0)
-    memory = min(job.limit // 4, CALIBRATION_BYTES)
-    with ledger.hold("calibration", depth * segment + memory):
-        held = layout.held_bytes(job.path)
-        left = 2**28 if job.disk is None else max(job.disk - held, 0)
-        room = min(2**28, left // 4)
-        found = calibrate(
-            path,
-            depth,
-            segment,
-            folder=job.path,
-            room=room,
-            memory=memory,
-            row_bytes=min(row_bytes, memory // 4 or 512),
-        )
-    publish_json(journal, {"identity": name, "calibration": found._asdict()})
-    return found
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 def _build_replay(
@@ -272,7 +194,9 @@ def _build_replay(
             uses,
             ledger,
             nodes=largest.nodes,
-            price=_price(samples, order, demand.accesses, columns, calibration),
+            price=choice.price_of(
+                samples, order, demand.accesses, columns, calibration
+            ),
         )
     on_device = device_entry(job.path, residents.on_device)
     hot = residents.still
@@ -313,7 +237,7 @@ def _build_replay(
             piece_bytes=piece_bytes(job.limit // 8, 1, order.per_epoch),
         )
         fits = disk_need(job, packs, reordered) is None
-        _choose(job, asked, columns, fits, split, calibration)
+        choice.choose_mode(job, asked, columns, fits, split, calibration)
     records = samples
     if reordered:
         records = node_order.reorder(job.path, samples, programmes, ledger)
@@ -370,36 +294,6 @@ def _build_replay(
         (job.path / f"{trace.SAMPLES}.bin").unlink()
     forget(job.path)
     return body
-
-
-def _price(
-    samples: layout.Index,
-    order: Order,
-    accesses: int,
-    columns: list[Rows],
-    calibration: Calibration,
-) -> schedule.Price:
-    """Predicts an epoch of mode ``replay`` from what memory serves."""
-    row_bytes = sum(rows.row_bytes for rows in columns)
-
-    def seconds(misses: int, kept: int, still: int) -> float:
-        rows = accesses // order.epochs
-        demand = predict.Demand(
-            batches=order.per_epoch,
-            misses=misses,
-            sample_bytes=int(samples["length"].sum()) // order.epochs,
-            programme_bytes=4 * rows + (4 * misses if kept else 0),
-            pack_bytes=misses * row_bytes,
-            scan_bytes=sum(rows.file_bytes for rows in columns),
-            hot_bytes=still * row_bytes,
-            accesses=rows,
-            kept=kept,
-        )
-        load = demand.hot_bytes / calibration.sequential
-        cost = predict.replay(demand, order.epochs, calibration)
-        return cost.seconds + load / predict.HORIZON_EPOCHS
-
-    return seconds
 
 
 def _reordered_bytes(job: Job, samples: layout.Index) -> int:

@@ -9,7 +9,16 @@ import pytest
 import torch
 
 import graphlab as gl
-from graphlab.outofcore import LRU, Belady, Static, Store, build, fresh, layout, plan
+from graphlab.outofcore import (
+    LRU,
+    Belady,
+    Static,
+    Store,
+    build_rolling,
+    choice,
+    layout,
+    plan,
+)
 from graphlab.outofcore.calibrate import Calibration
 from graphlab.outofcore.schedule import CLEARLY
 from graphlab.sample import NeighborLoader
@@ -185,7 +194,7 @@ def test_the_share_is_the_fastest_by_prediction(
     """Copies into slots cost nothing beside a slow disk; beside a fast one they bind."""
     _, store = make_store(**SHAPE)
     disk = Calibration(1e9, 1e5, True, 1e9, gather)
-    monkeypatch.setattr(build, "calibrate", lambda *_, **__: disk)
+    monkeypatch.setattr(choice, "calibrate", lambda *_, **__: disk)
     made = plan(store, [4, 3], None, 32, memory=MEMORY, mode="replay", path=tmp_path)
     shares = made.explain().shares
     chosen = next(each for each in shares if each.chosen)
@@ -326,7 +335,7 @@ def test_several_columns_share_the_slots(tmp_path, mode):
 def test_a_graph_larger_than_the_budget_is_sampled_from_disk(
     make_store, tmp_path, mode, free, monkeypatch
 ):
-    monkeypatch.setattr(fresh, "available", lambda: free)
+    monkeypatch.setattr(build_rolling, "available", lambda: free)
     dataset, store = make_store(num_nodes=2000, num_edges=400_000, width=300)
     made = plan(
         store,

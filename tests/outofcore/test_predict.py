@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from graphlab.outofcore import build, plan, predict
+from graphlab.outofcore import build, choice, plan, predict
 from graphlab.outofcore.calibrate import Calibration, calibrate
 from graphlab.sample import NeighborLoader
 from tests.outofcore.test_plan import assert_epochs_equal
@@ -85,8 +85,8 @@ def test_auto_takes_what_is_predicted_to_be_fastest(
 ):
     dataset, store = make_store(num_nodes=3000, num_edges=24000, width=200)
     found = Calibration(1e9, random, True, 1e9)
-    monkeypatch.setattr(build, "calibrate", lambda *_, **__: found)
-    monkeypatch.setattr(build, "LEAST_BYTES", 0)
+    monkeypatch.setattr(choice, "calibrate", lambda *_, **__: found)
+    monkeypatch.setattr(choice, "LEAST_BYTES", 0)
     made = plan(store, [4, 3], None, 32, memory="2MiB", disk=disk, path=tmp_path / "p")
     assert made.mode in modes
     assert_epochs_equal(made.loader(), NeighborLoader(dataset, [4, 3], 32), 1)
@@ -101,7 +101,7 @@ def test_a_killed_plan_goes_on_with_what_it_measured(make_store, tmp_path, monke
 
     found = Calibration(1e9, 123.0, True, 1e9)
     with monkeypatch.context() as patch:
-        patch.setattr(build, "calibrate", lambda *_, **__: found)
+        patch.setattr(choice, "calibrate", lambda *_, **__: found)
         patch.setattr(build.Packed, "run", end)
         with pytest.raises(KeyboardInterrupt):
             plan(store, [4, 3], None, 32, **arguments)

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from graphlab.errors import BudgetError
-from graphlab.outofcore import Belady, Static, fresh, plan
+from graphlab.outofcore import Belady, Static, build_rolling, plan
 from graphlab.sample import NeighborLoader
 from tests.outofcore.test_plan import assert_epochs_equal, same
 
@@ -189,7 +189,7 @@ def test_a_batch_whose_packs_are_gone_is_made_again(make_store, tmp_path):
 
 def test_windows_that_cannot_share_the_disk_halve_it(make_store, tmp_path, monkeypatch):
     dataset, store = make_store(**SHAPE)
-    monkeypatch.setattr(fresh, "can_punch", lambda folder: False)
+    monkeypatch.setattr(build_rolling, "can_punch", lambda folder: False)
     made = make(store, tmp_path / "p", disk="3MiB")
     assert made.totals["window_space"] == 0
     shared = make(store, tmp_path / "s", disk="3MiB", resample_every=2)

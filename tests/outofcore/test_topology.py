@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from graphlab import Dataset, Graph
-from graphlab.outofcore import Store, fresh, layout, plan
+from graphlab.outofcore import Store, build_rolling, layout, plan
 from graphlab.outofcore.budget import Ledger
 from graphlab.outofcore.request import Request, Samples
 from graphlab.outofcore.topology import GraphFiles
@@ -112,7 +112,7 @@ def test_batches_too_large_are_sampled_from_the_map(store, capsys):
 @pytest.mark.parametrize("mode", ["replay", "rolling", "direct"])
 def test_plans_of_a_graph_larger_than_memory(tmp_path, mode, monkeypatch):
     # As where the system could not keep the map's pages either.
-    monkeypatch.setattr(fresh, "available", lambda: 0)
+    monkeypatch.setattr(build_rolling, "available", lambda: 0)
     generator = np.random.default_rng(0)
     edge_index = torch.from_numpy(generator.integers(0, 4000, (2, 2_000_000)))
     x = torch.from_numpy(generator.standard_normal((4000, 8), dtype=np.float32))

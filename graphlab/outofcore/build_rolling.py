@@ -1,4 +1,4 @@
-"""Making plans of the modes that sample while training: ``direct`` and ``rolling``."""
+"""Making a plan of mode ``rolling``: a part of an epoch tells how large windows can be."""
 
 from __future__ import annotations
 
@@ -20,31 +20,30 @@ from graphlab.outofcore.columns import Rows
 from graphlab.outofcore.estimate import (
     PROBE_MARGIN,
     counted_topology,
-    fit_direct,
 )
 from graphlab.outofcore.job import Job
 from graphlab.outofcore.layout import INDEX
-from graphlab.outofcore.pack import CHUNK_BYTES, Packed, pack_name, piece_bytes
+from graphlab.outofcore.pack import CHUNK_BYTES, piece_bytes
 from graphlab.outofcore.publish import (
-    HOT_IDS,
     DiskError,
     device_entry,
-    entry,
     forget,
-    hot_entry,
     publish,
-    require_disk,
     totals_of,
 )
-from graphlab.outofcore.sizing import Largest, Sizing, share_out, spare_sizes
+from graphlab.outofcore.residents import (
+    hot_table,
+    residents_of,
+    tried_shares,
+    without_device,
+    write_hot,
+)
+from graphlab.outofcore.sizing import Largest, Sizing, share_out
 from graphlab.outofcore.space import can_punch
 from graphlab.outofcore.topology import READING_SHARE
 from graphlab.outofcore.trace import scratch_bytes
-from graphlab.outofcore.uses import Order, Uses, room_for_slots, spill_uses
+from graphlab.outofcore.uses import Order, room_for_slots, spill_uses
 
-DIRECT_HOT_SHARE = 0.9
-# Temporaries of refilling slots, per row of a batch.
-_REFILL_BYTES = 48
 # Batches of epoch 0 that a rolling plan looks at, spread over the epoch; with fewer than the
 # least a margin stands for their spread.
 TRACED_BATCHES = 512
@@ -55,109 +54,6 @@ SAMPLE_NODE_BYTES, SAMPLE_EDGE_BYTES = 24, 48
 SCHEDULE_BYTES = 96
 # A window whose batches are larger than those that were seen is made shorter.
 _RECORDS_MARGIN, _PACKS_MARGIN = 1.1, 1.05
-
-
-def build_direct(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str, Any]:
-    """Plan to read missing rows where they are; the rows of most out-edges stay."""
-    sizing, largest = fit_direct(job)
-    placement = jobs.place(job)
-    columns = [r for r in placement.rows(job) if r.kind == "dense"]
-    files: dict[str, Any] = {}
-    totals = totals_of(job, ledger, largest)
-    if columns:
-        num_nodes = job.dataset.num_nodes
-        with ledger.hold("counts of nodes", 4 * num_nodes):
-            counts = out_degree(job, ledger)
-            # What is left over lets output buffers grow past the probe's estimate.
-            room = int(DIRECT_HOT_SHARE * sizing.hot)
-            found, _ = residents_of(
-                job, counts, columns, sizing._replace(hot=room), None, ledger, nodes=0
-            )
-            hot = found.still
-            del counts
-        packs, files = write_hot(job, columns, hot, ledger)
-        files |= device_entry(job.path, found.on_device)
-        sizing = sizing._replace(hot=sum(p.hot_bytes for p in packs))
-        sizing = without_device(sizing, columns, found)
-        totals |= {"hot_rows": len(hot), "device_rows": found.device_rows}
-        totals["scan_bytes"] = sum(rows.file_bytes for rows in columns)
-        totals |= _expected(job, columns, hot, ledger)
-    body = publish(job, "direct", sizing, totals, calibration, columns, files)
-    forget(job.path)
-    return body
-
-
-def _expected(
-    job: Job,
-    columns: list[Rows],
-    hot: np.ndarray[Any, np.dtype[np.int64]],
-    ledger: Ledger,
-) -> dict[str, Any]:
-    """Accesses and misses of an epoch in mode ``direct``, by a few of its batches."""
-    batches, seen = len(job.request.batches(0)), 0
-    accesses = misses = 0
-    for sample in jobs.some_samples(job, 4, ledger):
-        seen += 1
-        n_id = sample.n_id.numpy()
-        accesses += len(n_id)
-        misses += len(n_id)
-        if len(hot):
-            place = np.searchsorted(hot, n_id)
-            misses -= int((hot[np.minimum(place, len(hot) - 1)] == n_id).sum())
-    misses = misses * batches // seen
-    return {
-        "accesses": accesses * batches // seen,
-        "misses": misses,
-        "pack_bytes": misses * sum(rows.row_bytes for rows in columns),
-        "sample_seconds": jobs.sample_seconds(job, ledger),
-    }
-
-
-def residents_of(
-    job: Job,
-    counts: np.ndarray[Any, np.dtype[np.uint32]],
-    columns: list[Rows],
-    sizing: Sizing,
-    uses: Uses | None,
-    ledger: Ledger,
-    *,
-    nodes: int,
-    price: schedule.Price | None = None,
-) -> tuple[schedule.Residents, Sizing]:
-    """What is in memory, and the budget with its slots; ``nodes`` of the largest batch."""
-    row_bytes = max((r.row_bytes for r in columns), default=0)
-    depth, segment = spare_sizes(sizing.hot, row_bytes)
-    work = _REFILL_BYTES * nodes
-    spare, policy = depth * segment + work, job.policy
-    on_device = job.device_rows(columns)
-    room = sizing.hot
-    if on_device:
-        most = min(on_device + room // max(row_bytes, 1), len(counts))
-        room = max(room - _device_table(most), 0)
-
-    def choose(uses: Uses | None) -> schedule.Residents:
-        return schedule.choose(
-            counts,
-            columns,
-            room,
-            spare,
-            policy,
-            uses,
-            ledger,
-            price=price,
-            device_rows=on_device,
-        )
-
-    try:
-        found = choose(uses)
-    except BudgetError:
-        # The tables of slots do not fit beside the rest: rows that stay need none.
-        found = choose(None)
-    if found.capacity == 0:
-        return found, sizing
-    each = sum(rows.row_bytes for rows in columns) + schedule.NODE_BYTES
-    slots = found.capacity * each + work
-    return found, sizing._replace(slots=slots, spare=depth * segment)
 
 
 def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[str, Any]:
@@ -295,37 +191,6 @@ def build_rolling(job: Job, ledger: Ledger, calibration: Calibration) -> dict[st
     return body
 
 
-def tried_shares(found: schedule.Residents, scale: float = 1) -> dict[str, Any]:
-    """What was expected of each static share, for an epoch, as the plan's figures hold it."""
-    tried = {str(share): each for share, each in found.tried.items()}
-    return {
-        "misses_by_share": {k: int(scale * v.misses) for k, v in tried.items()},
-        "kept_by_share": {k: int(scale * v.kept) for k, v in tried.items()},
-        "seconds_by_share": {k: v.seconds for k, v in tried.items()},
-    }
-
-
-def without_device(
-    sizing: Sizing, columns: list[Rows], found: schedule.Residents
-) -> Sizing:
-    """The budget without the rows that stay on the device, but with their table."""
-    if found.on_device is None:
-        return sizing
-    size = found.device_rows * sum(rows.row_bytes for rows in columns)
-    tables = sizing.tables + _device_table(len(found.still))
-    return sizing._replace(hot=sizing.hot - size, tables=tables)
-
-
-def _device_table(rows: int) -> int:
-    """Bytes that tell which of the rows that stay are on the device, bits and unpacked."""
-    return rows + rows // 8 + 1
-
-
-def hot_table(packs: list[Packed], hot: np.ndarray[Any, np.dtype[np.int64]]) -> int:
-    """Bytes of the offsets of rows that stay, where lengths differ."""
-    return sum(8 * len(hot) for packed in packs if packed.rows.kind == "sparse")
-
-
 def _free_disk(job: Job) -> int:
     free = os.statvfs(job.path)
     return free.f_bavail * free.f_frsize
@@ -452,47 +317,3 @@ def _window(
     records = int(record * length) + 2**16
     disk = room - records if share else room // 2
     return _Window(length, max(disk, records + 1), records)
-
-
-def write_hot(
-    job: Job,
-    columns: list[Rows],
-    hot: np.ndarray[Any, np.dtype[np.int64]],
-    ledger: Ledger,
-) -> tuple[list[Packed], dict[str, Any]]:
-    """Write the rows that stay in memory, by one scan of each column; and their ids."""
-    ledger.take("hot ids", hot.nbytes)
-    with open(job.path / schedule.MISSES, "wb"):
-        pass
-    none = schedule.Programmes(
-        np.zeros(0, dtype=INDEX), np.zeros(0, dtype=np.int64), 0, 0
-    )
-    packs = [Packed(job.path, rows, none, hot) for rows in columns]
-    require_disk(job, packs)
-    files: dict[str, Any] = {}
-    for packed in packs:
-        chunk = min(CHUNK_BYTES, max(2**16, ledger.free // 4))
-        with ledger.hold("pieces of the scan", 2 * chunk):
-            packed.run(chunk, job.identity(job.arguments))
-        files |= hot_entry(job.path, packed)
-        for suffix in (".bin", ".idx"):
-            (job.path / f"{pack_name(packed.rows.name)}{suffix}").unlink()
-    layout.write_bytes(job.path / HOT_IDS, hot.view(np.uint8))
-    return packs, files | entry(job.path / HOT_IDS)
-
-
-def out_degree(job: Job, ledger: Ledger) -> np.ndarray[Any, np.dtype[np.uint32]]:
-    """How often each node is a source: its expected use, before anything is sampled."""
-    counts = np.zeros(job.dataset.num_nodes, dtype=np.uint32)
-    idx = job.dataset.graph.csc().idx.numpy()
-    step = min(2**16, len(idx))
-    with ledger.hold("a piece of the graph", 32 * step):
-        for start in range(0, len(idx), max(step, 1)):
-            nodes, times = np.unique(idx[start : start + step], return_counts=True)
-            counts[nodes] += times.astype(np.uint32)
-        links = job.request.links
-        if links is None:
-            counts[job.request.input_nodes.numpy()] += 1
-        else:
-            counts[links.edge_label_index.flatten().numpy()] += 1
-    return counts
