@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import resource
+import sys
+from pathlib import Path
+
 import networkx
 import numpy as np
 import pytest
@@ -251,6 +255,24 @@ def test_dense_rows_are_refused_where_they_would_not_fit():
     ptr = torch.zeros(20_001, dtype=torch.int64)
     with pytest.raises(ValueError, match="at most 11,585 nodes"):
         ops.common_neighbors(ptr, IDX[:0], PAIR, strategy="dense")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/statm")
+def test_memory_does_not_grow_with_pairs_times_nodes():
+    num_nodes, count = 2**20, 2**15  # a bit for each would be 4 GiB
+    ptr, idx = adjacency(num_nodes, num_nodes)
+    pairs = draw_pairs(num_nodes, count)
+    x = torch.ones(num_nodes, 2, requires_grad=True)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = pages * resource.getpagesize() + 512 * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    try:
+        ops.common_neighbors(ptr, idx, pairs, exclude=pairs)
+        ops.common_neighbors_sets(ptr, idx, pairs)
+        ops.common_neighbors_pool(ptr, idx, pairs, x, exclude=pairs).sum().backward()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def test_damaged_rows_never_crash():
