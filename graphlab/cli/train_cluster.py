@@ -34,7 +34,9 @@ def cluster(
         int | None,
         typer.Option(min=1, help="How many; default: the number of classes."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Default 200.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Default 100; 200 with --reference.")
+    ] = None,
     negatives: Annotated[
         str | None,
         typer.Option(help="meta, anchor, meta2, taylor2, sampled or full."),

@@ -131,8 +131,8 @@ _PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
-# Plain propagation of orthogonal embeddings beside the features' graph, deep MLP: our
-# settings of the ingredients, the same for all data sets.
+# Plain propagation, orthogonal embeddings where there are no features, deep MLP: our
+# settings of the ingredients.
 _REFINED = {
     "conv": "puregcn",
     "num_layers": 2,
@@ -141,6 +141,18 @@ _REFINED = {
     "residual": True,
     "jumping": False,
     "head_layers": 4,
+}
+# For the citation graphs; validation HR@100 of CiteSeer: 92.5 (2 seeds) against 87.6.
+_REFINED_CITATION: dict[str, dict[str, Any]] = {
+    "model": {
+        "feature_dropout": 0.6,
+        "dropout": 0.6,
+        "head_dropout": 0.6,
+        "residual": False,
+        "jumping": True,
+        "head_layers": 3,
+    },
+    "fit": {"batch_size": 1152, "clip": 1.0},
 }
 
 
@@ -172,7 +184,11 @@ def link_preset(data: str, head: str = "ncn") -> dict[str, dict[str, Any]]:
         width = chosen["model"].get("hidden_channels", 256)
         features = {"embedding": True} if name == "ogbl-ddi" else {}
         model = {"head": "hadamard", "hidden_channels": width, **_REFINED, **features}
-        return {"model": model, "fit": {**fit, "lr": 0.005, "head_lr": 0.005}}
+        fit |= {"lr": 0.005, "head_lr": 0.005}
+        if not name.startswith("ogbl"):
+            model |= _REFINED_CITATION["model"]
+            fit |= _REFINED_CITATION["fit"]
+        return {"model": model, "fit": fit}
     model = {"head": head, **chosen["model"]}
     if head == "ncnc":
         model |= chosen["completion"]

@@ -87,9 +87,9 @@ def search(
     """Search a GNN for a data set on its training nodes, then train the best one in earnest.
 
     A Bayesian search of :class:`graphlab.nag.spaces.GNN` first evaluates GCN, GAT and SAGE of
-    two layers, and begins to propose after a quarter of the evaluations. The search sees cross-validation accuracy on the training nodes only; the
-    validation split stops the final trainings, the test split is read once a seed
-    (leaderboard rules).
+    two layers, and begins to propose after a quarter of the evaluations. The search sees
+    cross-validation accuracy on the training nodes only; the validation split stops the final
+    trainings, the test split is read once a seed (leaderboard rules).
 
     Args:
         data: Name of a data set, or the data set.
