@@ -47,9 +47,6 @@ def scatter(
         classes, counts = np.unique(known[known >= 0], return_counts=True)
         largest = classes[np.argsort(-counts, kind="stable")][: len(PALETTE)]
         rest = ~np.isin(known, largest)
-        axes.scatter(
-            points[rest, 0], points[rest, 1], s=size, c=_REST, linewidths=0, alpha=0.4
-        )
         for colour, number in zip(PALETTE, largest, strict=False):
             chosen = points[known == number]
             what = f"class {number} ({len(chosen):,})"
@@ -62,10 +59,18 @@ def scatter(
                 alpha=0.8,
                 label=what,
             )
-        axes.legend(loc="upper right", markerscale=2.0, fontsize=8, frameon=False)
         if rest.any():
-            axes.plot([], [], "o", color=_REST, label=f"others ({int(rest.sum()):,})")
-            axes.legend(loc="best", markerscale=1.5, fontsize=8, frameon=False)
+            axes.scatter(
+                points[rest, 0],
+                points[rest, 1],
+                s=size,
+                c=_REST,
+                linewidths=0,
+                alpha=0.4,
+                label=f"others ({int(rest.sum()):,})",
+                zorder=0,
+            )
+        axes.legend(loc="best", markerscale=2.0, fontsize=8, frameon=False)
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
