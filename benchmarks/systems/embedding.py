@@ -76,21 +76,26 @@ QUICK_START = {
     "method": "line",
     "augmentation_step": 2,
     "walk_length": 40,
-    "epochs": 2000,
+    "num_negatives": 2,
+    "negative_weight": 4.0,
 }
 # GraphVite's budget on Youtube: 4000 times 4.95 M edges.
 YOUTUBE_PAIRS, TRAINED_PAIRS = 1.98e10, 400_000_000
 
 
-def quick_start(epochs: int, seed: int) -> Trial:
-    """GraphVite's quick start (it states: no more than a minute), scored at 20 % labels."""
+def quick_start(changes: dict[str, Any], seed: int) -> Trial:
+    """GraphVite's quick start (it states: no more than a minute), scored at 20 % labels.
+
+    It trains 2000 epochs with one negative of weight 5. Ours has two of weight 4, which needs
+    fewer epochs: chosen by F1 of seed 0, so seed 1 is the one to believe.
+    """
     d = gl.datasets.load("blogcatalog")
     threads = torch.get_num_threads()
     # It trains on 100 of 102 edges; links are ranked on the hidden ones.
     rest, positive, negative = gl.evaluate.split_edges(d.graph, 1 / 102, seed)
 
     def ours() -> gl.embed.NodeEmbedding:
-        settings = QUICK_START | {"epochs": epochs}
+        settings = QUICK_START | changes
         emb = gl.embed.NodeEmbedding(seed=seed, workers=threads, **settings)
         return emb.fit(rest)
 
@@ -137,11 +142,18 @@ def youtube(seed: int) -> Trial:
 def cases(quick: bool) -> Iterable[Case]:
     one = {"repeats": 1, "warmups": 0}
     told = {"graph": "blogcatalog", "dim": 128, **QUICK_START}
-    for name, epochs in (("", 2000), (", 1400 epochs", 1400)):
+    rule = {"num_negatives": 1, "negative_weight": 5.0}
+    ours = {"epochs": 1600}
+    for name, changes, key in (
+        ("", ours, 0),
+        (", seed 1", ours, 1),
+        (", its rule", {"epochs": 2000} | rule, 0),
+        (", its rule, seed 1", {"epochs": 2000} | rule, 1),
+    ):
         yield Case(
             f"blogcatalog, GraphVite's quick start{name}",
-            lambda seed, e=epochs: quick_start(e, seed),
-            told | {"epochs": epochs},
+            lambda seed, c=changes, k=key: quick_start(c, seed + k),
+            told | changes,
             **one,
         )
     told = {"graph": "R-MAT, 1,138,499 nodes, 4,945,382 edges", "dim": 128, "step": 5}
