@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -42,6 +42,10 @@ class NodeEmbedding:
         device: ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` takes a GPU where its kernel is
             built. On a GPU walks are made on the CPU, ahead of the trainer; this path has
             not been run yet.
+        devices: Devices of a grid, such as ``["cuda:0", "cuda:1"]``, in place of ``device``:
+            tables stay on the CPU, or on disk with ``memory``; blocks of a round are trained on
+            the devices in turn, each of which holds two parts. ``partitions`` is at least
+            their number. ``cpu`` may stand in for a GPU.
         window: Pairs reach so many places to both sides of a walk; default 10 (line: 1).
         augmentation_step: GraphVite's window: pairs reach so many places forward.
         shrink_window: Reach 1 to ``window`` places, drawn anew each time, as word2vec does.
@@ -56,7 +60,8 @@ class NodeEmbedding:
         negative_distribution: Power of the degree.
         p: Return parameter of node2vec.
         q: In-out parameter of node2vec.
-        order: 2: heads and contexts are two tables; 1: one table (LINE of first order).
+        order: 2: heads and contexts are two tables; 1: one table (LINE of first order);
+            blocks of a grid are then trained one at a time.
         departure: ``node``: every node in turn begins a walk; ``degree``: as edges are drawn.
         lr: First learning rate; it falls linearly to zero at the end of the budget.
         weight_decay: Of rows that a step touches, times the term's weight. Default: for
@@ -113,6 +118,7 @@ class NodeEmbedding:
         *,
         seed: int = 0,
         device: str = "auto",
+        devices: Sequence[str] | None = None,
         window: int | None = None,
         augmentation_step: int | None = None,
         shrink_window: bool = False,
@@ -145,15 +151,18 @@ class NodeEmbedding:
         given = locals()
         self._given = {k: v for k, v in given.items() if k not in ("self", "__class__")}
         name = "NodeEmbedding"
-        self._device = _device(name, device)
-        on_cpu = self._device == "cpu"
+        self._devices = tuple(_device(name, d, "devices") for d in devices or ())
+        if self._devices and device != "auto":
+            check.fail(ValueError, name, "device", "be left out with `devices`", device)
+        self._device = "cpu" if self._devices else _device(name, device)
+        on_cpu = "cpu" in (self._devices or (self._device,))
         dtypes = ("float32",) if on_cpu else ("float32", "bfloat16")
         check.one_of(name, "dtype", dtype, dtypes)
         self._score = scorer_of(name, scorer)
         if self._score is not None and compat is not None:
             check.fail(ValueError, name, "scorer", "be 'dot' with `compat`", scorer)
-        if not on_cpu and memory is not None:
-            need = "be None on a GPU: tables are streamed to the CPU only"
+        if self._device != "cpu" and memory is not None:
+            need = "be None with tables on a GPU; name it in `devices` to stream parts to it"
             check.fail(ValueError, name, "memory", need, memory)
         if workers is not None:
             check.positive(name, "workers", workers)
@@ -185,20 +194,26 @@ class NodeEmbedding:
         second = settings.shape.p != 1 or settings.shape.q != 1
         prepare = planning.preparation_bytes(g.num_nodes, g.num_edges, weighted, second)
         parts = parts or self._given["partitions"]
-        workers = self._workers
-        if parts is not None:
-            parts = min(parts, g.num_nodes)
-            workers = min(workers, parts)
-        return planning.plan(
-            g.num_nodes,
-            settings.dim,
-            1 if settings.order == 1 else 2,
-            graph,
-            memory=self._memory,
-            parts=parts,
-            workers=workers,
-            prepare=prepare,
-        )
+        workers = len(self._devices) or self._workers
+        # A grid has two parts at least, and a block for each device.
+        least = max(2, workers) if self._devices else 1
+
+        def planned(parts: int | None) -> planning.MemoryPlan:
+            if parts is not None:
+                parts = min(max(parts, least), g.num_nodes)
+            return planning.plan(
+                g.num_nodes,
+                settings.dim,
+                1 if settings.order == 1 else 2,
+                graph,
+                memory=self._memory,
+                parts=parts,
+                workers=workers if parts is None else min(workers, parts),
+                prepare=prepare,
+            )
+
+        found = planned(parts)
+        return found if found.parts >= least else planned(least)
 
     def fit(
         self,
@@ -225,6 +240,9 @@ class NodeEmbedding:
         name = "NodeEmbedding.fit"
         if g.num_edges == 0:
             check.fail(ValueError, name, "g", "have edges", "none")
+        if exchange is not None and self._devices:
+            need = "be None with an exchange between processes"
+            check.fail(ValueError, name, "devices", need, self._devices)
         settings = self.settings(g)
         plan = self.plan(g, parts=None if exchange is None else exchange.size)
         if exchange is not None and (plan.streamed or self._given["checkpoint"]):
@@ -274,6 +292,7 @@ class NodeEmbedding:
                 seed=settings.seed,
                 threads=self._workers,
                 state=state,
+                devices=self._devices,
                 exchange=exchange,
                 after=self._saver(tables, settings, g, stop),
             )
@@ -428,16 +447,16 @@ class NodeEmbedding:
         return after
 
 
-def _device(name: str, device: str) -> str:
+def _device(name: str, device: str, argument: str = "device") -> str:
     """The device to train on; ``auto`` is a GPU only where the kernel is built."""
     built = has_kernel("graphlab::skipgram_train", "CUDA")
     usable = built and torch.cuda.is_available()
-    if device == "auto":
+    if device == "auto" and argument == "device":
         return "cuda" if usable else "cpu"
     if device == "cpu" or (device.partition(":")[0] == "cuda" and usable):
         return device
-    need = "be auto, cpu, or cuda where its kernels are built and a GPU is"
-    check.fail(ValueError, name, "device", need, repr(device))
+    need = "be cpu, or cuda where its kernels are built and a GPU is"
+    check.fail(ValueError, name, argument, need, repr(device))
 
 
 def _edges_once(g: Graph) -> int:

@@ -26,7 +26,7 @@ class Tables:
         shared: Whether heads and tails are one table.
         folder: Where the tables lie; None: in memory.
         device: Whose memory; with ``folder``, the CPU's.
-        dtype: Of the rows; other than float32 on CUDA only.
+        dtype: Of the rows on CUDA, whole tables or copied parts; on the CPU float32.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Tables:
     ) -> None:
         self._parts, self.dim, self.shared = parts, dim, shared
         shape = (len(parts.rank), stride)
-        self.folder = folder
+        self.folder, self._dtype = folder, dtype
         self.device = torch.device(device)
         if self.device.type != "cpu":
             self.head = torch.zeros(shape, dtype=dtype, device=device)
@@ -82,18 +82,24 @@ class Tables:
                 more = context[begin : begin + _ROWS].to(self.tail)
                 self.tail[rows.to(self.device), :dim] = more
 
-    def part(self, side: str, part: int) -> Tensor:
-        """Rows of a part: a view of what is in memory, a copy of what is on disk."""
+    def part(self, side: str, part: int, device: torch.device | None = None) -> Tensor:
+        """Rows of a part: a view of what is in memory, a copy of what is on disk.
+
+        With ``device`` a copy there, of the tables' ``dtype`` on it.
+        """
         rows = self._side(side)[self._parts.rows(part)]
-        if self.folder is None:
+        if device is not None and device.type != "cpu":
+            return rows.to(device, self._dtype)
+        if self.folder is None and device is None:
             return rows
         out = pages.empty(rows.shape, torch.float32)
         return out.copy_(rows)
 
     def put(self, side: str, part: int, rows: Tensor) -> None:
-        """Write the rows of a part back to disk; nothing to do for what is in memory."""
-        if self.folder is not None:
-            self._side(side)[self._parts.rows(part)] = rows
+        """Write the rows of a part back; nothing to do for a view."""
+        to = self._side(side)[self._parts.rows(part)]
+        if rows.data_ptr() != to.data_ptr():
+            to.copy_(rows)
 
     def snapshot(self) -> dict[str, Tensor]:
         """The tables as a checkpoint keeps them: float32 on the CPU."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +16,7 @@ from graphlab import progress
 from graphlab.embed import scored
 from graphlab.embed.partition import Partition, rounds
 from graphlab.embed.plan import MemoryPlan
+from graphlab.embed.pool import PAIR_BYTES, PairPool
 from graphlab.embed.tables import Tables
 from graphlab.embed.walker import Walker
 from graphlab.ops import alias_build, rng, skipgram_train
@@ -25,12 +24,8 @@ from graphlab.ops.skipgram import Tally
 
 # Names of random streams.
 _STEP, _BLOCK = 231, 232
-# Bytes that a pair takes while its pool is sorted into blocks.
-_PAIR_BYTES = 56
 # Walks of a call: enough that calls cost nothing, few enough for the progress line.
 _MOST_WALKS = 2**15
-# Pairs of an episode from disk, for each node: a part is read for many pairs.
-_EPISODE = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +96,8 @@ class Training:
         seed: Names the draws.
         threads: Threads that share the tables where there is one part.
         state: Where to go on.
+        devices: Where the blocks of a grid are trained, dealt in turn: parts are copied there
+            and back. Empty: where the tables are.
         exchange: With it, this process trains the blocks of one tail part only.
         after: Called after each call (or round) of training, to save or to stop.
     """
@@ -116,13 +113,19 @@ class Training:
         seed: int,
         threads: int,
         state: State,
+        devices: Sequence[str] = (),
         exchange: Exchange | None = None,
         after: Callable[[State], None] = lambda state: None,
     ) -> None:
         self._walker, self._tables, self._parts = walker, tables, parts
         self._rule, self._plan, self._seed = rule, plan, seed
         self._threads, self.state, self._after = threads, state, after
+        self._devices: list[torch.device | None] = [torch.device(d) for d in devices]
+        self._devices = self._devices or [None]
         self._exchange = exchange
+        self._pool = PairPool(
+            walker, parts, plan, tables.folder if plan.streamed else None
+        )
         self._held: Tensor | None = None
         strength = walker.graph.strength
         if strength.numel() and float(strength.max()) > 0:
@@ -133,11 +136,11 @@ class Training:
         self._threshold, self._alias = (
             t.to(tables.device) for t in alias_build(bounds, weight)
         )
-        # On a GPU, the next call's walks are made and copied while it trains.
+        # The next call's walks or pairs are made while devices train.
         self._maker: ThreadPoolExecutor | None = None
-        if tables.device.type != "cpu":
+        if tables.device.type != "cpu" or (devices and not plan.streamed):
             self._maker = ThreadPoolExecutor(1)
-        self._ahead: tuple[tuple[int, int], Future[Tensor]] | None = None
+        self._ahead: tuple[tuple[int, int], Future[Any]] | None = None
 
     def run(self) -> None:
         """Train to the end of the budget."""
@@ -235,8 +238,8 @@ class Training:
             head,
             tail,
             pairs,
-            self._threshold[rows],
-            self._alias[rows],
+            self._threshold[rows].to(head.device),
+            self._alias[rows].to(head.device),
             rule.score,
             dim=self._tables.dim,
             negatives=rule.negatives,
@@ -250,15 +253,19 @@ class Training:
 
     def _take(self, first: int, count: int) -> Tensor:
         """Walks on the trainer's device; those of the next call are begun."""
-        if self._maker is None:
-            return self._make(first, count)
-        if self._ahead is not None and self._ahead[0] == (first, count):
-            walks = self._ahead[1].result()
-        else:
-            walks = self._make(first, count)
-        following = (first + count, count)
-        self._ahead = following, self._maker.submit(self._make, *following)
+        walks: Tensor = self._made(self._make, (first, count))
+        self._begin(self._make, (first + count, count))
         return walks
+
+    def _made(self, make: Callable[[int, int], Any], what: tuple[int, int]) -> Any:
+        """What was begun under these numbers, else made now."""
+        if self._ahead is not None and self._ahead[0] == what:
+            return self._ahead[1].result()
+        return make(*what)
+
+    def _begin(self, make: Callable[[int, int], Any], what: tuple[int, int]) -> None:
+        if self._maker is not None and what[1] > 0:
+            self._ahead = what, self._maker.submit(make, *what)
 
     def _make(self, first: int, count: int) -> Tensor:
         walks = self._walker.walks(first, count)
@@ -270,7 +277,11 @@ class Training:
     def _train_grid(self) -> None:
         """One pool (or episode) of pairs, block by block."""
         state, parts = self.state, self._parts
-        pool = self._pool()
+        left = self._rule.samples - state.pairs
+        pool, walks = self._made(self._pool.make, (state.walks, left))
+        state.walks += walks
+        left -= sum(len(pairs) for pairs in pool.values())
+        self._begin(self._pool.make, (state.walks, left))
         begin, done = state.pairs, 0
         with ThreadPoolExecutor(self._plan.workers) as workers:
             for blocks in rounds(parts.parts):
@@ -282,15 +293,27 @@ class Training:
                 )
                 if self._exchange is None:
                     calls = [
-                        workers.submit(self._train_block, b, pool[b], rates)
-                        for b in blocks
+                        workers.submit(self._train_blocks, lot, pool, rates, device)
+                        for lot, device in self._lots(blocks)
                     ]
-                    tallies = [c.result() for c in calls]
+                    tallies = [t for c in calls for t in c.result()]
                 else:
                     tallies = [self._train_mine(blocks, pool, rates)]
                 state.add(tallies, size)
                 done += size
-        self._release()
+        self._pool.release()
+
+    def _lots(
+        self, blocks: list[tuple[int, int]]
+    ) -> list[tuple[list[tuple[int, int]], torch.device | None]]:
+        """Blocks of a round by who trains them; those of a lot follow each other."""
+        if self._tables.shared:
+            # Heads and tails are rows of one table: blocks of a round may share some.
+            return [(blocks, self._devices[0])]
+        if self._devices == [None]:
+            return [([block], None) for block in blocks]
+        count = len(self._devices)
+        return [(blocks[k::count], device) for k, device in enumerate(self._devices)]
 
     def _train_mine(
         self, blocks: list[tuple[int, int]], pool: Any, rates: tuple[float, float]
@@ -312,17 +335,31 @@ class Training:
             tables.head[mine] = self._held
         return tally
 
+    def _train_blocks(
+        self,
+        blocks: list[tuple[int, int]],
+        pool: Any,
+        rates: tuple[float, float],
+        device: torch.device | None,
+    ) -> list[Tally]:
+        """Blocks of a round that one worker trains, one after the other."""
+        return [self._train_block(b, pool[b], rates, device) for b in blocks]
+
     def _train_block(
-        self, block: tuple[int, int], pairs: Any, rates: tuple[float, float]
+        self,
+        block: tuple[int, int],
+        pairs: Any,
+        rates: tuple[float, float],
+        device: torch.device | None,
     ) -> Tally:
         """A block with its two parts, from and back to where the tables are."""
         head_part, tail_part = block
         tables = self._tables
         if len(pairs) == 0:
             return Tally(math.nan, 0)
-        head = tables.part("head", head_part)
+        head = tables.part("head", head_part, device)
         shared = tables.shared and head_part == tail_part
-        tail = head if shared else tables.part("tail", tail_part)
+        tail = head if shared else tables.part("tail", tail_part, device)
         tally = self._steps(block, pairs, rates, head, tail)
         tables.put("head", head_part, head)
         if not shared:
@@ -348,7 +385,7 @@ class Training:
         )
         name = rng.key(self._seed, _BLOCK, self.state.walks, head_part, tail_part)
         size, tallies = len(pairs), []
-        step = max(1, self._plan.buffers // _PAIR_BYTES)
+        step = max(1, self._plan.buffers // PAIR_BYTES)
         for first in range(0, size, step):
             local = pairs[first : first + step]
             local = (torch.as_tensor(local) - base).to(head.device)
@@ -364,8 +401,8 @@ class Training:
                     head,
                     tail,
                     local,
-                    self._threshold[rows],
-                    self._alias[rows],
+                    self._threshold[rows].to(head.device),
+                    self._alias[rows].to(head.device),
                     window=1,
                     forward=True,
                     pool=self._rule.negatives,
@@ -377,73 +414,3 @@ class Training:
                 )
             )
         return Tally(tallies[0].loss, sum(t.pairs for t in tallies))
-
-    def _pool(self) -> dict[tuple[int, int], Any]:
-        """Pairs of the next walks by block."""
-        state, rule = self.state, self._rule
-        in_memory = max(1, self._plan.buffers // _PAIR_BYTES)
-        wanted = min(
-            rule.samples - state.pairs,
-            _EPISODE * self._plan.nodes if self._plan.streamed else in_memory,
-        )
-        if not self._plan.streamed:
-            return self._sorted(wanted, in_memory)
-        files = _BlockFiles(self._tables.folder or Path(), self._parts.parts)
-        found = 0
-        while found < wanted:
-            pool = self._sorted(wanted - found, in_memory)
-            found += sum(len(p) for p in pool.values())
-            files.append(pool)
-        return files.read()
-
-    def _sorted(self, wanted: int, most: int) -> dict[tuple[int, int], Tensor]:
-        shape, state, parts = self._walker.shape, self.state, self._parts.parts
-        per_walk = shape.pairs()
-        count = max(1, min(math.ceil(wanted / per_walk), int(most / per_walk)))
-        walks = self._walker.walks(state.walks, count)
-        pairs = self._walker.pairs(walks, state.walks)[:wanted]
-        state.walks += count
-        edges = torch.tensor(self._parts.bounds[1:-1], dtype=torch.int32)
-        part = torch.bucketize(pairs, edges, right=True, out_int32=True)
-        block = part[:, 0] * parts + part[:, 1]
-        order = torch.argsort(block, stable=True)
-        ends = torch.bincount(block, minlength=parts**2).cumsum(0).tolist()
-        pairs = pairs[order]
-        return {
-            divmod(b, parts): pairs[begin:end]
-            for b, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
-        }
-
-    def _release(self) -> None:
-        if self._plan.streamed and self._tables.folder is not None:
-            for path in self._tables.folder.glob("pairs-*.bin"):
-                path.unlink()
-
-
-class _BlockFiles:
-    """Pairs of an episode on disk, one file a block."""
-
-    def __init__(self, folder: Path, parts: int) -> None:
-        self._folder = folder
-        self._blocks = [(h, t) for h in range(parts) for t in range(parts)]
-        for path in folder.glob("pairs-*.bin"):
-            path.unlink()
-
-    def _path(self, block: tuple[int, int]) -> Path:
-        return self._folder / f"pairs-{block[0]}-{block[1]}.bin"
-
-    def append(self, pool: dict[tuple[int, int], Tensor]) -> None:
-        for block, pairs in pool.items():
-            with open(self._path(block), "ab") as file:
-                file.write(pairs.numpy().tobytes())
-
-    def read(self) -> dict[tuple[int, int], Any]:
-        found: dict[tuple[int, int], Any] = {}
-        for block in self._blocks:
-            path = self._path(block)
-            if not path.exists() or path.stat().st_size == 0:
-                found[block] = np.empty((0, 2), np.int32)
-            else:
-                count = path.stat().st_size // 8
-                found[block] = np.memmap(path, np.int32, mode="r+", shape=(count, 2))
-        return found

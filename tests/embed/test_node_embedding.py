@@ -77,6 +77,23 @@ def test_a_grid_is_the_same_with_any_number_of_workers(sbm):
     assert torch.equal(one, three)
 
 
+@pytest.mark.parametrize("change", [{}, {"memory": "590KiB", "dim": 64}, {"order": 1}])
+def test_a_grid_over_devices_is_that_over_workers(sbm, change):
+    """The CPU stands in for GPUs: parts are copied to a device and back."""
+    one = make(partitions=4, **change).fit(sbm.graph)
+    two, three = (
+        make(partitions=4, devices=["cpu"] * n, **change).fit(sbm.graph) for n in (2, 3)
+    )
+    assert torch.equal(one.vectors, two.vectors)
+    assert torch.equal(one.context, three.context)
+
+
+def test_devices_bring_their_number_of_parts(sbm):
+    assert make(devices=["cpu"] * 3).plan(sbm.graph).parts == 3
+    assert make(devices=["cpu"]).plan(sbm.graph).parts == 2
+    assert make(devices=["cpu"], memory="590KiB", dim=64).plan(sbm.graph).streamed
+
+
 def test_streamed_tables_are_those_of_the_grid(sbm):
     """Disk changes how many pairs a block has at a time: quality agrees."""
     streamed = make(memory="590KiB", dim=64).fit(sbm.graph)
@@ -220,7 +237,17 @@ def test_weights_are_followed():
         ({"order": 3}, ValueError, "`order` must be 1 or 2, got 3"),
         ({"compat": "paper"}, ValueError, "`compat` must be one of 'reference'"),
         ({"workers": 0}, ValueError, "`workers` must be at least 1, got 0"),
-        ({"device": "tpu"}, ValueError, "`device` must be auto, cpu, or cuda where"),
+        (
+            {"devices": ["cpu", "tpu"]},
+            ValueError,
+            "`devices` must be cpu, or cuda where",
+        ),
+        (
+            {"device": "cpu", "devices": ["cpu"]},
+            ValueError,
+            "`device` must be left out",
+        ),
+        ({"device": "tpu"}, ValueError, "`device` must be cpu, or cuda where"),
         ({"dtype": "int8"}, ValueError, "`dtype` must be one of 'float32'"),
     ],
 )
