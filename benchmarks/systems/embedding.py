@@ -88,7 +88,7 @@ def quick_start(changes: dict[str, Any], seed: int) -> Trial:
     """GraphVite's quick start (it states: no more than a minute), scored at 20 % labels.
 
     It trains 2000 epochs with one negative of weight 5. Ours has two of weight 4, which needs
-    fewer epochs: chosen by F1 of seed 0, so seed 1 is the one to believe.
+    fewer epochs. It was chosen by F1 of this very graph, on seed 0 of links and training.
     """
     d = gl.datasets.load("blogcatalog")
     threads = torch.get_num_threads()

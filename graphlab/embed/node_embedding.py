@@ -44,8 +44,9 @@ class NodeEmbedding:
             not been run yet.
         devices: Devices of a grid, such as ``["cuda:0", "cuda:1"]``, in place of ``device``:
             tables stay on the CPU, or on disk with ``memory``; blocks of a round are trained on
-            the devices in turn, each of which holds two parts. ``partitions`` is at least
-            their number. ``cpu`` may stand in for a GPU.
+            the devices at the same time (from disk one after the other), each of which holds
+            two parts. ``partitions`` is at least their number, ``workers`` does not count.
+            ``cpu`` may stand in for a GPU; its copies are not in the memory plan.
         window: Pairs reach so many places to both sides of a walk; default 10 (line: 1).
         augmentation_step: GraphVite's window: pairs reach so many places forward.
         shrink_window: Reach 1 to ``window`` places, drawn anew each time, as word2vec does.
@@ -151,7 +152,7 @@ class NodeEmbedding:
         given = locals()
         self._given = {k: v for k, v in given.items() if k not in ("self", "__class__")}
         name = "NodeEmbedding"
-        self._devices = tuple(_device(name, d, "devices") for d in devices or ())
+        self._devices = _device_list(name, devices)
         if self._devices and device != "auto":
             check.fail(ValueError, name, "device", "be left out with `devices`", device)
         self._device = "cpu" if self._devices else _device(name, device)
@@ -244,6 +245,9 @@ class NodeEmbedding:
             need = "be None with an exchange between processes"
             check.fail(ValueError, name, "devices", need, self._devices)
         settings = self.settings(g)
+        if exchange is not None and exchange.size > 1 and settings.order == 1:
+            need = "be 2 with an exchange between processes"
+            check.fail(ValueError, name, "order", need, 1)
         plan = self.plan(g, parts=None if exchange is None else exchange.size)
         if exchange is not None and (plan.streamed or self._given["checkpoint"]):
             need = "be None with an exchange between processes"
@@ -317,6 +321,7 @@ class NodeEmbedding:
             "samples_per_second": state.pairs / max(state.seconds, 1e-9),
             "loss": state.loss,
             "workers": self._workers,
+            "devices": list(self._devices) or [self._device],
             "partitions": plan.parts,
             "streamed": plan.streamed,
             "memory_bytes": plan.total,
@@ -455,8 +460,20 @@ def _device(name: str, device: str, argument: str = "device") -> str:
         return "cuda" if usable else "cpu"
     if device == "cpu" or (device.partition(":")[0] == "cuda" and usable):
         return device
-    need = "be cpu, or cuda where its kernels are built and a GPU is"
+    auto = "auto, " if argument == "device" else ""
+    need = f"be {auto}cpu, or cuda where its kernels are built and a GPU is"
     check.fail(ValueError, name, argument, need, repr(device))
+
+
+def _device_list(name: str, devices: Sequence[str] | None) -> tuple[str, ...]:
+    if devices is None:
+        return ()
+    if isinstance(devices, str) or not all(isinstance(d, str) for d in devices):
+        need = 'be a list of names, such as ["cuda:0", "cuda:1"]'
+        check.fail(TypeError, name, "devices", need, repr(devices))
+    if len(devices) == 0:
+        check.fail(ValueError, name, "devices", "name a device", "none")
+    return tuple(_device(name, d, "devices") for d in devices)
 
 
 def _edges_once(g: Graph) -> int:

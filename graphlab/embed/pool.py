@@ -14,8 +14,9 @@ from graphlab.embed.partition import Partition
 from graphlab.embed.plan import MemoryPlan
 from graphlab.embed.walker import Walker
 
-# Bytes that a pair takes while its pool is sorted into blocks.
-PAIR_BYTES = 56
+# Bytes that a pair takes: 56 while its pool is sorted into blocks, 16 while the one before
+# is trained.
+PAIR_BYTES = 72
 # Pairs of an episode from disk, for each node: a part is read for many pairs.
 _EPISODE = 50
 

