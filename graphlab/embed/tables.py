@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from graphlab.ops import pages, rng
 # Name of the random stream of first values, and rows made at a time.
 _START = 221
 _ROWS = 2**14
+# Up to so many bytes a table is copied into input order; buffers are as large.
+_SMALL = 2**26
 
 
 class Tables:
@@ -109,9 +112,22 @@ class Tables:
         return kept
 
     def by_node(self, side: str) -> Tensor:
-        """The table in input order, without padding: [N, dim]."""
+        """The table in input order, without padding: [N, dim]; once a table, at the end.
+
+        A large table in memory is put in order where it lies, one on disk goes to a mapped
+        file without a name: no second copy is held.
+        """
         table, rank = self._side(side), self._parts.rank
-        out = torch.empty(len(rank), self.dim)
+        shape = (len(rank), self.dim)
+        if self.folder is not None:
+            with tempfile.TemporaryFile(dir=self.folder) as file:
+                out = torch.from_numpy(np.memmap(file, np.float32, "w+", shape=shape))
+        elif self.device.type == "cpu" and table.nbytes > _SMALL:
+            from graphlab.embed.reorder import reorder
+
+            return reorder(table, rank, self.dim)
+        else:
+            out = torch.empty(shape)
         for begin in range(0, len(rank), _ROWS):
             rows = rank[begin : begin + _ROWS].to(self.device)
             out[begin : begin + _ROWS] = table[rows, : self.dim]

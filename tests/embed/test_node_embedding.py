@@ -129,6 +129,15 @@ def test_plan_is_told_and_a_budget_that_cannot_hold_is_refused(sbm, capsys):
         make(memory="60KiB").fit(sbm.graph)
 
 
+def test_large_tables_are_ordered_where_they_lie(sbm, monkeypatch):
+    one = make(samples=20_000).fit(sbm.graph)
+    monkeypatch.setattr("graphlab.embed.tables._SMALL", 0)
+    two = make(samples=20_000).fit(sbm.graph)
+    assert torch.equal(one.vectors, two.vectors)
+    assert torch.equal(one.context, two.context)
+    assert two.vectors.is_contiguous()
+
+
 def test_vectors_stand_in_input_order():
     # Two triangles that no edge joins.
     edges = torch.tensor([[0, 2, 4, 1, 3, 5], [2, 4, 0, 3, 5, 1]])
