@@ -14,6 +14,7 @@ from graphlab import check
 from graphlab.models.sparse import SparseRows, dropout, features, linear, normalised
 
 OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
+ENDS = ("relu", "plain")
 # Below this share of non-zero entries features are multiplied as sparse rows.
 _SPARSE = 0.1
 # By identity: tensors compare element by element.
@@ -21,18 +22,22 @@ _ROWS: MutableMapping[Tensor, SparseRows] = WeakTensorKeyDictionary()
 
 
 class SearchedGNN(nn.Module):
-    r"""A DAG of graph layers: :math:`h_0 = \mathrm{ReLU}(xW)`, :math:`h_k = o_k(h_{p_k})`.
+    r"""A DAG of graph layers: :math:`h_0 = xW`, :math:`h_k = o_k(\mathrm{ReLU}(h_{p_k}))`.
 
-    Each operation's output goes through ReLU; what no node takes is concatenated in front
-    of the output map. Rows of features are normalised, dropout stands before every map.
+    What no node takes is concatenated in front of the output map, behind a ReLU. Rows of
+    features are normalised, dropout stands before every map. With ``ends=plain`` there is no
+    ReLU and no second dropout between the first map and the layers, nor between the layers
+    and the output map: these two only change the width, and ``gcn,gcn`` is a GCN of two
+    layers.
 
     Args:
         in_channels: Width of the features.
         out_channels: Number of classes.
         architecture: ``parents|operations``, such as ``0,1,2,2|gcn,gat,skip,fc``: parent of
             each node (0 is the input) and its operation; then ``|name=value`` for
-            ``hidden`` and ``dropout``, which win over the arguments. Names that are not the
-            model's (``lr``, ``weight_decay``) are for who trains it.
+            ``hidden`` and ``dropout``, which win over the arguments, and ``ends`` (``relu``,
+            the default, or ``plain``). Names that are not the model's (``lr``,
+            ``weight_decay``) are for who trains it.
         hidden_channels: Width.
         dropout: Chance to drop.
 
@@ -67,6 +72,8 @@ class SearchedGNN(nn.Module):
         if not 0 <= self.dropout < 1:
             need = "be in [0, 1)"
             check.fail(ValueError, "SearchedGNN", "dropout", need, self.dropout)
+        ends = check.one_of("SearchedGNN", "ends", settings.get("ends", "relu"), ENDS)
+        self.plain = ends == "plain"
         self.parents, self.operations = parents, operations
         self.leaves = [k for k in range(1, len(parents) + 1) if k not in parents]
         self.lin_in = nn.Linear(in_channels, hidden)
@@ -77,18 +84,21 @@ class SearchedGNN(nn.Module):
         """Compute logits."""
         rows = normalised(_rows(x))
         rows = dropout(rows, self.dropout, self.training)
-        states = [linear(rows, self.lin_in).relu()]
+        states, is_input = [linear(rows, self.lin_in)], [True]
         for parent, name, layer in zip(
             self.parents, self.operations, self.layers, strict=True
         ):
             h = states[parent]
             if name != "skip":
-                h = F.dropout(h, self.dropout, self.training)
+                if not (self.plain and is_input[parent]):
+                    h = F.dropout(h.relu(), self.dropout, self.training)
                 h = layer(h) if name == "fc" else layer(h, edge_index)
-                h = h.relu()
             states.append(h)
+            is_input.append(is_input[parent] and name == "skip")
         h = torch.cat([states[k] for k in self.leaves], dim=1)
-        return self.lin_out(F.dropout(h, self.dropout, self.training))
+        if not self.plain:
+            h = F.dropout(h.relu(), self.dropout, self.training)
+        return self.lin_out(h)
 
 
 def parse(architecture: str) -> tuple[list[int], list[str], dict[str, str]]:

@@ -80,3 +80,16 @@ def test_what_is_no_architecture_is_refused(text):
         ValueError, match=r"SearchedGNN: `(architecture|operation)` must be"
     ):
         SearchedGNN(4, 2, architecture=text)
+
+
+def test_plain_ends_only_change_the_width():
+    torch.manual_seed(0)
+    text = "0,1,2,3|gcn,gcn,skip,skip|hidden=8|ends=plain"
+    model = SearchedGNN(5, 3, architecture=text).eval()
+    x, edges = torch.rand(6, 5), ring(6)
+    rows = x / x.sum(1, keepdim=True)
+    first, second = model.layers[0], model.layers[1]
+    h = second(first(model.lin_in(rows), edges).relu(), edges)
+    torch.testing.assert_close(model(x, edges), model.lin_out(h))
+    with pytest.raises(ValueError, match="`ends` must be one of 'relu', 'plain'"):
+        SearchedGNN(5, 3, architecture="0|gcn|ends=none")
