@@ -29,6 +29,10 @@ class GNN(NASBenchGraph):
     def __init__(self) -> None:
         super().__init__(SETTINGS)
 
+    def from_string(self, text: str) -> Tensor:
+        """Read an architecture; without ``ends`` it is ``relu``, as for the model."""
+        return super().from_string(text if "|ends=" in text else f"{text}|ends=relu")
+
     def classics(self) -> Tensor:
         """GCN, GAT and SAGE of two layers in this space: int64 [3, V]; to start from.
 
