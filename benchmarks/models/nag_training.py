@@ -30,7 +30,8 @@ METHODS = ("graphlab", "GCN tuned", "GAT tuned", "random GNN")
 
 def settings_space() -> nag.SearchSpace:
     """Settings of GCN and GAT: those of the GNN space, and the number of layers."""
-    choices = {**SETTINGS, "layers": ("2", "3")}
+    choices = {k: v for k, v in SETTINGS.items() if k != "ends"}
+    choices |= {"layers": ("2", "3")}
     labels = [f"{n}={c}" for n, values in choices.items() for c in values]
     allowed = torch.zeros(len(choices), len(labels), dtype=torch.bool)
     start = 0
