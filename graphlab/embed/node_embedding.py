@@ -55,9 +55,9 @@ class NodeEmbedding:
         samples: Budget of positive pairs.
         epochs: Budget in edges, each undirected edge once: samples = epochs |E|.
         num_negatives: K, negatives of a pair.
-        negative_weight: w. K = 1, w = 5 needs a third of the work of K = 5, w = 1, and is as
-            good in as much time; at few walks more negatives are better: at ten a node on
-            BlogCatalog K = 3, w = 4 gains two points of F1.
+        negative_weight: w. K = 1, w = 5 needs a third of the work of K = 5, w = 1; at few walks
+            more negatives are better: at ten a node on BlogCatalog K = 3, w = 4 gains two
+            points of F1.
         negative_pool: Negatives of a walk are taken from so many draws; 0: each is drawn.
         negative_distribution: Power of the degree.
         p: Return parameter of node2vec.
