@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphlab import check
+from graphlab import check, ops
 from graphlab.datasets.column import SparseColumn
 from graphlab.graph import Graph
 from graphlab.graph.directed import PATTERNS, DirectedOperators, require_patterns
 from graphlab.models.decoupled import Decoupled
+from graphlab.models.dense import DenseLayers
 from graphlab.models.sparse import features, normalised
 
 HOP_ATTENTION = ("original", "simple", "gate", "ori_ref", "none")
@@ -365,15 +365,15 @@ class ADPA(Decoupled):
             part = slice(1 + p * self.hops, 1 + (p + 1) * self.hops)
             inputs.append(attention(first, rows[:, part]))
         hidden = [
-            encoder(F.dropout(x, self.input_dropout, self.training))
+            encoder(ops.dropout(x, self.input_dropout, self.training))
             for encoder, x in zip(self.encoders, inputs, strict=True)
         ]
         return self.lin(self.pattern_attention(torch.stack(hidden, dim=1)))
 
 
-def _encoder(channels: int, hidden: int, num_layers: int, p: float) -> nn.Sequential:
+def _encoder(channels: int, hidden: int, num_layers: int, p: float) -> DenseLayers:
     parts: list[nn.Module] = []
     for i in range(num_layers):
         parts += [nn.Linear(channels if i == 0 else hidden, hidden)]
-        parts += [nn.ReLU(), nn.Dropout(p)]
-    return nn.Sequential(*parts)
+        parts += [nn.Dropout(p), nn.ReLU()]
+    return DenseLayers(*parts)

@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphlab import check
+from graphlab import check, ops
 from graphlab.models.backbone import GNN
 from graphlab.models.layers import GATLayer, GCNIILayer, GCNLayer, SAGELayer
 from graphlab.models.sparse import dropout, features, first_rows, linear, normalised
@@ -322,9 +322,9 @@ class GCNII(GNN):
 
     def layer(self, i: int, x: Any, adjacency: Block, x_initial: Any = None) -> Tensor:
         """Convolution ``i`` and ReLU; behind the last one the output map."""
-        x = F.dropout(x, self.dropout, self.training)
+        x = ops.dropout(x, self.dropout, self.training)
         initial = x_initial[: adjacency.num_targets]
         x = self.convolutions[i](x, initial, adjacency).relu()
         if i + 1 < self.num_layers:
             return x
-        return self.lin_out(F.dropout(x, self.dropout, self.training))
+        return self.lin_out(ops.dropout(x, self.dropout, self.training))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphlab import check
+from graphlab import check, ops
 from graphlab.graph import Graph
 from graphlab.models.consistency import consistency_loss
 from graphlab.models.sparse import SparseRows, features, normalised
@@ -119,7 +119,7 @@ class GRAND(nn.Module):
         for i, lin in enumerate(self.layers):
             h = self.norms[i](h) if len(self.norms) else h
             p = self.dropout if i else self.input_dropout
-            h = lin(F.dropout(h, p, self.training))
+            h = lin(ops.dropout(h, p, self.training))
             h = h.relu() if i + 1 < len(self.layers) else h
         return h
 

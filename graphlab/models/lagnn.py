@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphlab import check
+from graphlab import check, ops
 from graphlab.models.backbone import GNN
 from graphlab.models.consistency import consistency_loss
 from graphlab.models.gnn import GAT, GCN, GCNII, SAGE
@@ -64,8 +64,8 @@ class _Augmented(GNN):
         """What is added to the views' mean loss."""
         return consistency_loss(views, self.temperature, self.consistency_weight)
 
-    def _drawn(self, x: Any) -> Tensor:
-        """Features for the rows at hand, [s, n, F]; the mean ones when not training."""
+    def _drawn(self, x: Any) -> Sequence[Tensor]:
+        """Features for the rows at hand, s of [n, F]; the mean ones when not training."""
         if self.pool is None:
             mode = "sample" if self.training else "mean"
             return self._scaled(self.augmenter.sample(_dense(x), self.s, mode=mode))
@@ -77,7 +77,7 @@ class _Augmented(GNN):
         _, drawn, mean = self._kept
         if not self.training:
             return mean
-        return drawn[torch.randperm(len(drawn))[: self.s]]
+        return [drawn[i] for i in torch.randperm(len(drawn))[: self.s].tolist()]
 
     def _scaled(self, drawn: Tensor) -> Tensor:
         """Generated matrices as the layers take them."""
@@ -205,7 +205,7 @@ class LAConcat(_Augmented):
         """Input dropout of generated rows, where the backbone has it."""
         if not self.training or self.has_dry_input:
             return drawn
-        return coarse_dropout(drawn, self.dropout)
+        return ops.dropout(drawn, self.dropout)
 
     def _scaled(self, drawn: Tensor) -> Tensor:
         return F.normalize(drawn, p=1.0, dim=2) if self.normalise_rows else drawn
@@ -273,20 +273,6 @@ class LAAverage(_Augmented):
     def layer(self, i: int, x: Any, adjacency: Block, x_initial: Any = None) -> Tensor:
         """The backbone's layer."""
         return self.backbone.layer(i, x, adjacency, x_initial)
-
-
-def coarse_dropout(x: Tensor, p: float) -> Tensor:
-    """Dropout with ``p`` in steps of 2^-16, from 16 random bits a number.
-
-    Generated matrices are dense and as wide as the features: torch's masks are two thirds of
-    a step on Cora on a CPU.
-    """
-    if p == 0:
-        return x
-    cut = round(p * 2**16)
-    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
-    keep = words.random_(-(2**63), None).view(torch.int16)[: x.numel()] >= cut - 2**15
-    return (x * keep.view(x.shape)).mul_(2**16 / (2**16 - cut))
 
 
 def add_augmentation(

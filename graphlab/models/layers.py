@@ -159,7 +159,7 @@ class GATLayer(nn.Module):
         from_target = (h[: block.num_targets] * self.att_dst).sum(-1)
         score = from_source[block.idx] + from_target[block.owner]
         alpha = ops.segment_softmax(F.leaky_relu(score, self.negative_slope), block.ptr)
-        alpha = F.dropout(alpha, self.dropout, self.training)
+        alpha = ops.dropout(alpha, self.dropout, self.training)
         heads = [
             block.aggregate(h[:, k], weight=alpha[:, k]) for k in range(self.heads)
         ]

@@ -8,10 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphlab import check
+from graphlab import check, ops
 from graphlab.graph import Graph
 from graphlab.graph.directed import both_directions
 from graphlab.models.sparse import features, linear, normalised
@@ -96,7 +95,7 @@ class MagNet(nn.Module):
             keep = (real >= 0).to(real.dtype)
             real, imaginary = real * keep, imaginary * keep
         h = torch.cat([real, imaginary], 1)
-        return self.lin(F.dropout(h, self.dropout, self.training))
+        return self.lin(ops.dropout(h, self.dropout, self.training))
 
 
 _BLOCKS: weakref.WeakKeyDictionary[Graph, dict[Any, tuple[Block, Block]]]

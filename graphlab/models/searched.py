@@ -6,11 +6,10 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from graphlab import check
+from graphlab import check, ops
 from graphlab.models.sparse import SparseRows, dropout, features, linear, normalised
 
 OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
@@ -82,6 +81,7 @@ class SearchedGNN(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Compute logits."""
+        p = self.dropout if self.training else 0.0
         rows = normalised(_rows(x))
         rows = dropout(rows, self.dropout, self.training)
         states, is_input = [linear(rows, self.lin_in)], [True]
@@ -91,13 +91,13 @@ class SearchedGNN(nn.Module):
             h = states[parent]
             if name != "skip":
                 if not (self.plain and is_input[parent]):
-                    h = F.dropout(h.relu(), self.dropout, self.training)
+                    h = ops.norm_dropout_relu(h, p=p)
                 h = layer(h) if name == "fc" else layer(h, edge_index)
             states.append(h)
             is_input.append(is_input[parent] and name == "skip")
         h = torch.cat([states[k] for k in self.leaves], dim=1)
         if not self.plain:
-            h = F.dropout(h.relu(), self.dropout, self.training)
+            h = ops.norm_dropout_relu(h, p=p)
         return self.lin_out(h)
 
 

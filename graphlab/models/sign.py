@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphlab import check
+from graphlab import check, ops
 from graphlab.graph import Graph
 from graphlab.models.decoupled import Decoupled
 from graphlab.models.sparse import normalised
@@ -76,7 +75,7 @@ class SIGN(Decoupled):
 
     def head(self, rows: Tensor) -> Tensor:
         """The maps of the hops, and the last one over all of them."""
-        rows = F.dropout(rows, self.input_dropout, self.training)
+        rows = ops.dropout(rows, self.input_dropout, self.training)
         parts = [lin(rows[:, k]) for k, lin in enumerate(self.maps)]
-        h = F.dropout(self.act(torch.cat(parts, 1)), self.dropout, self.training)
+        h = ops.dropout(self.act(torch.cat(parts, 1)), self.dropout, self.training)
         return self.lin(h)

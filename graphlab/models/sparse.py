@@ -127,8 +127,8 @@ def normalised(x: Features) -> Features:
 def dropout(x: Features, p: float, training: bool) -> Features:
     """Dropout; on sparse rows it meets the entries only, as zeros stay zero."""
     if isinstance(x, SparseRows):
-        return x.with_values(F.dropout(x.value, p, training)) if training and p else x
-    return F.dropout(x, p, training)
+        return x.with_values(ops.dropout(x.value, p, training)) if training and p else x
+    return ops.dropout(x, p, training)
 
 
 def linear(x: Features, layer: nn.Linear) -> Tensor:

@@ -111,7 +111,9 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         return x
     if x.device.type != "cpu" or x.dtype not in check.FLOAT_DTYPES:
         return F.dropout(x, p)
-    return norm_dropout_relu(x, p=p, relu=False)
+    # A draw serves four values of a row: narrow rows are read as one.
+    rows = x.reshape(-1) if x.dim() and x.shape[-1] < 4 else x
+    return norm_dropout_relu(rows, p=p, relu=False).view(x.shape)
 
 
 def draw_key() -> int:

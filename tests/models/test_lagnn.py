@@ -22,7 +22,7 @@ from graphlab.models import (
     consistency_loss,
     layerwise,
 )
-from graphlab.models.lagnn import add_augmentation, coarse_dropout
+from graphlab.models.lagnn import add_augmentation
 from graphlab.models.lagnn_augmenter import PosteriorCollapseWarning
 from graphlab.models.lagnn_controls import NeighborMean, SameFeatures
 from graphlab.models.lagnn_pairs import PairSampler
@@ -320,18 +320,6 @@ def test_batches_decode_only_their_rows(augmenter: LocalAugmenter) -> None:
     assert len(out) == 8
     assert seen == [batch.num_nodes]
     assert add_augmentation(batch, augmenter, 2).x_aug.shape == (batch.num_nodes, 2, 6)
-
-
-def test_coarse_dropout_keeps_the_mean() -> None:
-    x = torch.rand(201, 503)
-    for p in (0.25, 0.6):
-        out = coarse_dropout(x, p)
-        kept = out != 0
-        # 101,103 draws: eight deviations.
-        share = float(kept.float().mean())
-        assert abs(share - (1 - p)) < 8 * (p * (1 - p) / x.numel()) ** 0.5
-        torch.testing.assert_close(out[kept], x[kept] / (1 - p), rtol=1e-4, atol=0)
-    assert torch.equal(coarse_dropout(x, 0.0), x)
 
 
 def test_pool_draws_once(graph: Graph, x: Tensor) -> None:
