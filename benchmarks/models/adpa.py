@@ -67,6 +67,11 @@ EVERY: dict[str, Any] = {
 }
 SPACE: dict[str, dict[str, Any]] = {
     "adpa": {
+        "model.hops": [1, 2, 4],
+        "model.r": [0.0, 0.5],
+        "model.self_loops": ["first", "none"],
+    },
+    "adpa-reference": {
         "model.hops": [1, 2, 3],
         "model.r": [0.0, 0.5],
         "model.hop_attention": ["original", "gate"],
@@ -134,7 +139,7 @@ def settle(
     storage = folder / f"{data}-{model}-{way}.journal"
     found = tune(
         recipe(data, model, way),
-        EVERY | SPACE[_target(model)],
+        EVERY | SPACE[model],
         trials=trials,
         storage=storage,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from graphlab import check, ops
@@ -15,9 +16,11 @@ from graphlab.graph import Graph
 from graphlab.graph.directed import PATTERNS, DirectedOperators, require_patterns
 from graphlab.models.decoupled import Decoupled
 from graphlab.models.dense import DenseLayers
-from graphlab.models.sparse import features, normalised
+from graphlab.models.sparse import Features, columns, features, normalised
 
 HOP_ATTENTION = ("original", "simple", "gate", "ori_ref", "none")
+_SHORTEST = 1e-12  # rows of zeros stay
+_COLUMNS = 256  # of features, propagated at a time for their rows' lengths
 PATTERN_ATTENTION = ("original", "gate", "ori_ref", "jk", "none")
 
 
@@ -36,6 +39,8 @@ class HopAttention(nn.Module):
         channels: Width of a hop.
         hops: K; there are K + 1 matrices.
         kind: One of the above.
+        own_hop: Whether X_0 is one of the hops that are weighed; otherwise l = 1 .. K, and
+            scores may still look at it.
         scrambled: Repeat the release's reshaping of ``original`` and ``ori_ref``, in which a
             node gets the scores of other nodes.
 
@@ -48,11 +53,12 @@ class HopAttention(nn.Module):
         channels: int,
         hops: int,
         kind: str = "original",
+        own_hop: bool = True,
         scrambled: bool = False,
     ) -> None:
         super().__init__()
         self.kind = check.one_of("HopAttention", "kind", kind, HOP_ATTENTION)
-        self.hops, self.scrambled = hops, scrambled
+        self.hops, self.own_hop, self.scrambled = hops, own_hop, scrambled
         self.context = 0  # hops that every score of a node looks at
         if kind in ("original", "ori_ref"):
             self.context = hops + 1 if kind == "original" else 1
@@ -67,8 +73,10 @@ class HopAttention(nn.Module):
     def forward(self, first: Tensor, rest: Tensor) -> Tensor:
         """Sum the hops."""
         if self.kind == "none":
-            return first + rest.sum(1)
+            return first + rest.sum(1) if self.own_hop else rest.sum(1)
         alpha = self._alpha(self.scores(first, rest))
+        if not self.own_hop:
+            return torch.bmm(alpha[:, None], rest)[:, 0]
         weighted = torch.bmm(alpha[:, None, 1:], rest)[:, 0]
         return torch.addcmul(weighted, alpha[:, :1], first)
 
@@ -78,7 +86,7 @@ class HopAttention(nn.Module):
         ``scores`` [n, K + 1, context + 1] are the hops' products with ``weight``.
         """
         if self.kind == "none":
-            return hops.sum(1)
+            return (hops if self.own_hop else hops[:, 1:]).sum(1)
         if self.kind == "simple":
             score = self.weight.expand(len(hops), -1)
         else:
@@ -86,9 +94,12 @@ class HopAttention(nn.Module):
             if self.context:
                 own = scores.diagonal(dim1=1, dim2=2)[:, : self.context]
                 score = self._scramble(score + own.sum(1, keepdim=True))
+        if not self.own_hop:
+            hops = hops[:, 1:]
         return torch.bmm(self._alpha(score)[:, None], hops)[:, 0]
 
     def _alpha(self, score: Tensor) -> Tensor:
+        score = score if self.own_hop else score[:, 1:]
         return score.sigmoid().softmax(dim=1)
 
     def scores(self, first: Tensor, rest: Tensor) -> Tensor:
@@ -201,12 +212,17 @@ class ADPA(Decoupled):
             module`` of the same call.
         pattern_attention: A kind of :class:`PatternAttention`, or a factory ``(channels,
             patterns) -> module`` of the same call, with ``out_channels``.
+        own_hop: Whether a pattern's attention also weighs the node's own features, which
+            have an encoder of their own.
+        normalise_hops: Scale every propagated row, and the features' own, to length one
+            before attention and encoders: the mean of many rows is short, and would count
+            for little beside the features.
         normalise_rows: Divide each row of ``x`` by the sum of its absolute values first.
         precomputed: ``x`` holds propagated rows, slot after slot: x, then the hops 1 .. K of
             each pattern; ``in_channels`` is their whole width.
         compat: ``reference`` repeats the release: operators scaled by row sums on both
-            sides, hops multiplied by ln(1/l) + 1, scrambled attention, pattern scalars that
-            start around zero.
+            sides, hops multiplied by ln(1/l) + 1, scrambled attention in which X_0 is a hop,
+            pattern scalars that start around zero, rows of any length.
 
     Shapes:
         x [N, in_channels] -> [N, out_channels], or [len(nodes), out_channels].
@@ -218,8 +234,9 @@ class ADPA(Decoupled):
     Source:
         Sun et al., "Breaking the Entanglement of Homophily and Heterophily in
         Semi-supervised Node Classification", ICDE 2024, as its release codes it. Without
-        ``compat`` columns are scaled by column sums, hops are not damped, and every node
-        gets its own attention.
+        ``compat`` columns are scaled by column sums, hops are not damped, every node gets its
+        own attention, and ``own_hop`` and ``normalise_hops`` (ours) are as they are set; their
+        effect is in benchmarks/results/adpa.json (``adpa`` beside ``adpa-reference``).
 
     Example:
         >>> ADPA(4, 2)(torch.eye(4), Graph(torch.tensor([[0, 1], [1, 2]]), 4)).shape
@@ -241,6 +258,8 @@ class ADPA(Decoupled):
         drop_diagonal: bool = False,
         hop_attention: HopAttentionLike = "original",
         pattern_attention: PatternAttentionLike = "original",
+        own_hop: bool = False,
+        normalise_hops: bool = True,
         normalise_rows: bool = False,
         precomputed: bool = False,
         compat: str | None = None,
@@ -258,6 +277,8 @@ class ADPA(Decoupled):
         self.dropout, self.input_dropout = dropout, input_dropout
         self.normalise_rows = normalise_rows
         reference = compat == "reference"
+        own_hop = own_hop or reference
+        self.normalise_hops = normalise_hops and not reference
         self.operator_options: dict[str, Any] = {
             "r": r,
             "self_loops": self_loops,
@@ -265,7 +286,7 @@ class ADPA(Decoupled):
             "drop_diagonal": drop_diagonal,
         }
         self.hop_attention: Any = nn.ModuleList(
-            HopAttention(self.channels, hops, hop_attention, reference)
+            HopAttention(self.channels, hops, hop_attention, own_hop, reference)
             if isinstance(hop_attention, str)
             else hop_attention(self.channels, hops)
             for _ in self_patterns
@@ -284,7 +305,7 @@ class ADPA(Decoupled):
         )
         self.pattern_attention = joined
         self.lin = nn.Linear(joined.out_channels, out_channels)
-        self._kept: weakref.WeakKeyDictionary[Graph, DirectedOperators]
+        self._kept: weakref.WeakKeyDictionary[Graph, tuple[DirectedOperators, Any, Any]]
         self._kept = weakref.WeakKeyDictionary()
 
     @property
@@ -311,12 +332,25 @@ class ADPA(Decoupled):
             options,
             self.decay,
             self.normalise_rows,
+            self.normalise_hops,
         )
 
     def propagated(self, x: Tensor, graph: Graph) -> Tensor:
         """The features, and the hops of each pattern in turn."""
-        rows: Any = normalised(x) if self.normalise_rows else x
-        return self.operators(graph).propagate(rows, self.hops, decay=self.decay)
+        given: Any = normalised(x) if self.normalise_rows else x
+        rows = self.operators(graph).propagate(given, self.hops, decay=self.decay)
+        if self.normalise_hops:
+            rows /= rows.norm(dim=2, keepdim=True).clamp_(min=_SHORTEST)
+        return rows
+
+    def _lengths(self, x: Features, operators: DirectedOperators) -> Tensor:
+        """Lengths of the propagated rows [N, slots], a block of columns at a time."""
+        total = torch.zeros(x.shape[0], self.slots, 1)
+        for start in range(0, x.shape[1], _COLUMNS):
+            part = columns(x, start, min(start + _COLUMNS, x.shape[1]))
+            rows = operators.propagate(part, self.hops, decay=self.decay)
+            total += rows.square_().sum(2, keepdim=True)
+        return total.sqrt_().clamp_(min=_SHORTEST)
 
     def projected(self, x: SparseColumn, graph: Graph) -> list[Tensor] | None:
         """First layers of the encoders, with sparse features multiplied before propagation.
@@ -327,11 +361,15 @@ class ADPA(Decoupled):
         plain = all(isinstance(a, HopAttention) for a in self.hop_attention)
         if not plain or self.input_dropout:
             return None
-        if graph not in self._kept:
-            self._kept.clear()
-            self._kept[graph] = self.operators(graph)
         given: Any = features(x)
         given = normalised(given) if self.normalise_rows else given
+        held = self._kept.get(graph)
+        if held is None or held[1]() is not x:
+            operators = self.operators(graph)
+            lengths = self._lengths(given, operators) if self.normalise_hops else None
+            self._kept.clear()
+            held = self._kept[graph] = (operators, weakref.ref(x), lengths)
+        operators, _, lengths = held
         maps = [encoder[0] for encoder in self.encoders]
         # Each pattern's columns: its encoder's, then its attention's scores.
         columns = [lin.weight for lin in maps]
@@ -342,10 +380,14 @@ class ADPA(Decoupled):
             [len(c) for c in columns], dim=1
         )
         first, width = list(products[1:]), len(maps[0].weight)
-        hops = self._kept[graph].walk(first, self.hops, decay=self.decay)
-        hidden = [products[0] + maps[0].bias]
+        hops = operators.walk(first, self.hops, decay=self.decay)
+        own = products[0] if lengths is None else products[0] / lengths[:, 0]
+        hidden = [own + maps[0].bias]
         for p, attention in enumerate(self.hop_attention):
             every = [first[p], *(hop[p] for hop in hops)]
+            if lengths is not None:
+                slots = [0, *range(1 + p * self.hops, 1 + (p + 1) * self.hops)]
+                every = [m / lengths[:, k] for m, k in zip(every, slots, strict=True)]
             cut = [m.split([width, m.shape[1] - width], dim=1) for m in every]
             rows, scores = (torch.stack(part, dim=1) for part in zip(*cut, strict=True))
             weighted = attention.weigh(rows, scores)
@@ -359,6 +401,8 @@ class ADPA(Decoupled):
 
     def head(self, rows: Tensor) -> Tensor:
         """Attention over hops, the MLPs, attention over patterns, the last map."""
+        if self.precomputed and self.normalise_hops:
+            rows = F.normalize(rows, dim=2, eps=_SHORTEST)
         first = rows[:, 0]
         inputs = [first]
         for p, attention in enumerate(self.hop_attention):

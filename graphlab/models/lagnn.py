@@ -68,7 +68,8 @@ class _Augmented(GNN):
         """Features for the rows at hand, s of [n, F]; the mean ones when not training."""
         if self.pool is None:
             mode = "sample" if self.training else "mean"
-            return self._scaled(self.augmenter.sample(_dense(x), self.s, mode=mode))
+            drawn = self.augmenter.sample(_dense(x), self.s, mode=mode)
+            return self._scaled(drawn).unbind()
         if self._kept is None or self._kept[0]() is not x:
             rows = _dense(x)
             drawn = self._scaled(self.augmenter.sample(rows, self.pool))
@@ -76,7 +77,7 @@ class _Augmented(GNN):
             self._kept = (weakref.ref(x), drawn, mean)
         _, drawn, mean = self._kept
         if not self.training:
-            return mean
+            return mean.unbind()
         return [drawn[i] for i in torch.randperm(len(drawn))[: self.s].tolist()]
 
     def _scaled(self, drawn: Tensor) -> Tensor:

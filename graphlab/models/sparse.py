@@ -116,6 +116,17 @@ def first_rows(x: Features, count: int) -> Features:
     return x[:count]
 
 
+def columns(x: Features, start: int, end: int) -> Tensor:
+    """Columns ``start`` to ``end`` of all rows, dense."""
+    if not isinstance(x, SparseRows):
+        return x[:, start:end]
+    row = torch.repeat_interleave(torch.arange(x.shape[0]), x.ptr.diff())
+    inside = (x.idx >= start) & (x.idx < end)
+    out = torch.zeros(x.shape[0], end - start, dtype=x.dtype)
+    out[row[inside], x.idx[inside].long() - start] = x.value[inside]
+    return out
+
+
 def normalised(x: Features) -> Features:
     """Each row divided by the sum of its absolute values; a row of zeros stays."""
     if not isinstance(x, SparseRows):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,19 @@ def test_precomputed_rows_give_the_same(kind, graph: Graph, x: Tensor) -> None:
     torch.testing.assert_close(other(rows[4:9]), model(x, graph)[4:9])
 
 
+def test_rows_have_length_one(graph: Graph, x: Tensor) -> None:
+    torch.manual_seed(0)
+    model = ADPA(5, 3)
+    rows = model.rows(x, graph)
+    plain = model.operators(graph).propagate(x, 2)
+    length = plain.norm(dim=2, keepdim=True)
+    torch.testing.assert_close(rows, plain / length.clamp(min=1e-12))
+    # A Store holds rows of any length: a batch of them is scaled when it comes.
+    torch.manual_seed(0)
+    other = ADPA(13 * 5, 3, precomputed=True).eval()
+    torch.testing.assert_close(other(plain.flatten(1)), model.eval()(x, graph))
+
+
 def test_rows_of_other_features_are_made_anew(graph: Graph, x: Tensor) -> None:
     model = SGC(5, 3)
     first = model.rows(x, graph)
@@ -90,10 +105,11 @@ def test_rows_of_other_features_are_made_anew(graph: Graph, x: Tensor) -> None:
     torch.testing.assert_close(model.rows(2 * x, graph), 2 * first)
 
 
+@pytest.mark.parametrize("own_hop", [True, False])
 @pytest.mark.parametrize("kind", HOP_ATTENTION)
-def test_hop_attention_is_its_equation(kind: str) -> None:
+def test_hop_attention_is_its_equation(kind: str, own_hop: bool) -> None:
     first, rest = torch.randn(4, 3), torch.randn(4, 2, 3)
-    attention = HopAttention(3, 2, kind)
+    attention = HopAttention(3, 2, kind, own_hop)
     with torch.no_grad():
         for p in attention.parameters():
             p.uniform_(-1, 1)
@@ -107,10 +123,11 @@ def test_hop_attention_is_its_equation(kind: str) -> None:
                 seen = {"original": [0, 1, 2], "ori_ref": [0], "gate": []}[kind]
                 parts = torch.stack([*(hops[v, j] for j in seen), hops[v, k]])
                 score[v, k] = (parts * attention.weight).sum() + attention.bias
-    weight = torch.sigmoid(score).softmax(1)
+    weighed = slice(0 if own_hop else 1, None)
+    weight = torch.sigmoid(score[:, weighed]).softmax(1)
     if kind == "none":
-        weight = torch.ones(4, 3)
-    expected = (weight[..., None] * hops).sum(1)
+        weight = torch.ones_like(weight)
+    expected = (weight[..., None] * hops[:, weighed]).sum(1)
     torch.testing.assert_close(attention(first, rest), expected)
 
 
@@ -138,15 +155,21 @@ def test_pattern_attention_weighs_rows(kind: str) -> None:
         assert bool((out >= h.amin(1) - 1e-6).all())
 
 
-@pytest.mark.parametrize("compat", [None, "reference"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"own_hop": True, "normalise_hops": False},
+        {"own_hop": True, "normalise_rows": True},
+        {"compat": "reference"},
+    ],
+)
 @pytest.mark.parametrize("kind", HOP_ATTENTION)
 def test_sparse_features_are_multiplied_first(
-    kind: str, compat: str | None, graph: Graph
+    kind: str, options: dict[str, Any], graph: Graph
 ) -> None:
     x = torch.randn(12, 9) * (torch.rand(12, 9) < 0.4)
-    model = ADPA(
-        9, 3, 4, hops=3, num_layers=2, hop_attention=kind, compat=compat
-    ).eval()
+    model = ADPA(9, 3, 4, hops=3, num_layers=2, hop_attention=kind, **options).eval()
     dense = model(x, graph)
     torch.testing.assert_close(
         model(SparseColumn.from_torch(x.to_sparse()), graph), dense
