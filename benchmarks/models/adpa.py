@@ -70,6 +70,8 @@ SPACE: dict[str, dict[str, Any]] = {
         "model.hops": [1, 2, 4],
         "model.r": [0.0, 0.5],
         "model.self_loops": ["first", "none"],
+        "model.own_hop": [True, False],
+        "model.normalise_hops": [True, False],
     },
     "adpa-reference": {
         "model.hops": [1, 2, 3],
