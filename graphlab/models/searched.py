@@ -11,12 +11,14 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from graphlab import check, ops
 from graphlab.models.sparse import SparseRows, dropout, features, linear, normalised
+from graphlab.models.structure import Block, build
 
-OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
+OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip", "ppr")
 ENDS = ("relu", "plain")
 # Below this share of non-zero entries features are multiplied as sparse rows.
 _SPARSE = 0.1
-# By identity: tensors compare element by element.
+# By identity: tensors compare element by element. Edges with the version that was read.
+_BLOCKS: MutableMapping[Tensor, tuple[int, Block]] = WeakTensorKeyDictionary()
 _ROWS: MutableMapping[Tensor, SparseRows] = WeakTensorKeyDictionary()
 
 
@@ -47,7 +49,9 @@ class SearchedGNN(nn.Module):
         ValueError: a string that is no architecture.
 
     Source:
-        Qin et al., "NAS-Bench-Graph", NeurIPS 2022: DAGs and operations. Layers are PyG's.
+        Qin et al., "NAS-Bench-Graph", NeurIPS 2022: DAGs and operations; ``ppr`` is the ten
+        steps of personalised PageRank of APPNP (Gasteiger et al., ICLR 2019), without
+        weights. Layers are PyG's.
 
     Example:
         >>> model = SearchedGNN(3, 2, architecture="0,0,1,2|gcn,sage,skip,fc|hidden=8")
@@ -129,6 +133,32 @@ def parse(architecture: str) -> tuple[list[int], list[str], dict[str, str]]:
     return parents, names, settings
 
 
+class PageRank(nn.Module):
+    r"""Personalised PageRank: :math:`h \leftarrow (1 - a) \hat{A} h + a h_0`, K times.
+
+    Args:
+        steps: K.
+        alpha: a, the chance to go back.
+    """
+
+    def __init__(self, steps: int = 10, alpha: float = 0.1) -> None:
+        super().__init__()
+        self.steps, self.alpha = steps, alpha
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """Propagate rows. [N, F]."""
+        held = _BLOCKS.get(edge_index)
+        version = edge_index._version
+        if held is None or held[0] != version or held[1].num_targets != len(x):
+            block = build(edge_index, len(x), "gcn", dtype=x.dtype)
+            held = _BLOCKS[edge_index] = (version, block)
+        block = held[1]
+        h = x
+        for _ in range(self.steps):
+            h = torch.lerp(block.aggregate(h, weight=block.weight), x, self.alpha)
+        return h
+
+
 def _operation(name: str, width: int) -> nn.Module:
     import torch_geometric.nn as pyg
 
@@ -142,6 +172,8 @@ def _operation(name: str, width: int) -> nn.Module:
             nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
         )
         return pyg.GINConv(inner)
+    if name == "ppr":
+        return PageRank()
     if name == "cheb":
         return pyg.ChebConv(width, width, K=2)
     kinds: dict[str, Any] = {

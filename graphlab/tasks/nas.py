@@ -87,8 +87,8 @@ def search(
     """Search a GNN for a data set on its training nodes, then train the best one in earnest.
 
     A Bayesian search of :class:`graphlab.nag.spaces.GNN` first evaluates GCN, GAT and SAGE of
-    two layers, and begins to propose after four evaluations. The search sees
-    cross-validation accuracy on the training nodes only; the validation split stops the final
+    two layers and APPNP, and then proposes. The search sees cross-validation accuracy on the
+    training nodes only (:class:`TrainedScore`); the validation split stops the final
     trainings, the test split is read once a seed (leaderboard rules).
 
     Args:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from graphlab.models import SearchedGNN
-from graphlab.models.searched import OPERATIONS, parse
+from graphlab.models.searched import OPERATIONS, PageRank, parse
 from graphlab.nag import spaces
 from graphlab.nag.spaces.nas_bench_graph import OPS
 
@@ -17,7 +17,8 @@ def ring(count: int) -> torch.Tensor:
 
 
 def test_the_space_and_the_model_know_the_same_operations():
-    assert OPERATIONS == OPS
+    assert OPERATIONS == (*OPS, "ppr")
+    assert set(OPERATIONS) < set(spaces.GNN().labels)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -93,3 +94,15 @@ def test_plain_ends_only_change_the_width():
     torch.testing.assert_close(model(x, edges), model.lin_out(h))
     with pytest.raises(ValueError, match="`ends` must be one of 'relu', 'plain'"):
         SearchedGNN(5, 3, architecture="0|gcn|ends=none")
+
+
+def test_pagerank_is_appnps():
+    import torch_geometric.nn as pyg
+
+    edges = torch.randint(0, 9, (2, 30))
+    edges = edges[:, edges[0] != edges[1]].unique(dim=1)
+    x = torch.randn(9, 4)
+    for _ in range(2):
+        expected = pyg.APPNP(K=10, alpha=0.1)(x, edges)
+        torch.testing.assert_close(PageRank()(x, edges), expected)
+        edges[:, 0] = torch.tensor([7, 8])  # edges that change are read again

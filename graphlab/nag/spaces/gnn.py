@@ -16,9 +16,10 @@ SETTINGS = {
 
 
 class GNN(NASBenchGraph):
-    """Architecture and training settings together: 9 wirings, 9 operations, 288 settings.
+    """Architecture and training settings together: 9 wirings, 10 operations, 288 settings.
 
-    ``graphlab.models.SearchedGNN`` builds what a string says.
+    ``graphlab.models.SearchedGNN`` builds what a string says. Beside the operations of the
+    table there is ``ppr``, propagation by personalised PageRank without weights.
 
     Example:
         >>> space = GNN()
@@ -27,20 +28,19 @@ class GNN(NASBenchGraph):
     """
 
     def __init__(self) -> None:
-        super().__init__(SETTINGS)
+        super().__init__(SETTINGS, ("ppr",))
 
     def from_string(self, text: str) -> Tensor:
         """Read an architecture; without ``ends`` it is ``relu``, as for the model."""
         return super().from_string(text if "|ends=" in text else f"{text}|ends=relu")
 
     def classics(self) -> Tensor:
-        """GCN, GAT and SAGE of two layers in this space: int64 [3, V]; to start from.
+        """GCN, GAT and SAGE of two layers, APPNP: int64 [4, V]; to start from.
 
         Example:
             >>> len(GNN().classics())
-            3
+            4
         """
         settings = "hidden=64|dropout=0.6|weight_decay=0.0005|lr=0.01|ends=plain"
-        return self.encode(
-            f"0,1,2,3|{op},{op},skip,skip|{settings}" for op in ("gcn", "gat", "sage")
-        )
+        known = ("gcn,gcn", "gat,gat", "sage,sage", "fc,ppr")
+        return self.encode(f"0,1,2,3|{pair},skip,skip|{settings}" for pair in known)

@@ -36,6 +36,7 @@ class NASBenchGraph(SearchSpace):
     Args:
         settings: More decisions that do not touch the DAG, name -> choices, such as
             ``{"hidden": ("64", "128")}``.
+        more_operations: Beside the table's nine.
 
     Source:
         Qin et al., "NAS-Bench-Graph", NeurIPS 2022 datasets and benchmarks. The table has
@@ -49,16 +50,21 @@ class NASBenchGraph(SearchSpace):
         True
     """
 
-    def __init__(self, settings: dict[str, tuple[str, ...]] | None = None) -> None:
+    def __init__(
+        self,
+        settings: dict[str, tuple[str, ...]] | None = None,
+        more_operations: tuple[str, ...] = (),
+    ) -> None:
+        operations = (*OPS, *more_operations)
         self.settings = dict(settings or {})
         wirings = tuple(",".join(str(p) for p in link) for link in LINKS)
         more = [f"{n}={c}" for n, choices in self.settings.items() for c in choices]
-        labels = (*wirings, *OPS, *more)
+        labels = (*wirings, *operations, *more)
         count = 5 + len(self.settings)
         allowed = torch.zeros(len(LINKS), count, len(labels), dtype=torch.bool)
         allowed[:, 0, : len(LINKS)] = True
-        allowed[:, 1:5, len(LINKS) : len(LINKS) + len(OPS)] = True
-        start = len(LINKS) + len(OPS)
+        start = len(LINKS) + len(operations)
+        allowed[:, 1:5, len(LINKS) : start] = True
         for node, choices in enumerate(self.settings.values(), 5):
             allowed[:, node, start : start + len(choices)] = True
             start += len(choices)
