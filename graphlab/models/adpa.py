@@ -24,6 +24,11 @@ _COLUMNS = 256  # of features, propagated at a time for their rows' lengths
 PATTERN_ATTENTION = ("original", "gate", "ori_ref", "jk", "none")
 
 
+# Operators and lengths of rows, by graph; of the last way that was asked for.
+_OPERATED: weakref.WeakKeyDictionary[Graph, dict[Any, Any]]
+_OPERATED = weakref.WeakKeyDictionary()
+
+
 class HopAttention(nn.Module):
     r"""Weighted sum of a pattern's hops: :math:`\sum_l \alpha_l X_l`, node by node.
 
@@ -228,8 +233,10 @@ class ADPA(Decoupled):
         x [N, in_channels] -> [N, out_channels], or [len(nodes), out_channels].
 
     Cost:
-        The propagation is done once for a Graph and kept: N * (1 + patterns * K) * F values.
-        A step costs its own rows only.
+        The propagation of dense features is done once for a Graph and kept: N * (1 + patterns
+        * K) * F values, and a step costs its own rows only. Sparse features are multiplied by
+        the first maps before they are propagated, in every step, and nothing of their width
+        is kept.
 
     Source:
         Sun et al., "Breaking the Entanglement of Homophily and Heterophily in
@@ -305,8 +312,6 @@ class ADPA(Decoupled):
         )
         self.pattern_attention = joined
         self.lin = nn.Linear(joined.out_channels, out_channels)
-        self._kept: weakref.WeakKeyDictionary[Graph, tuple[DirectedOperators, Any, Any]]
-        self._kept = weakref.WeakKeyDictionary()
 
     @property
     def mixes_rows(self) -> bool:
@@ -343,6 +348,19 @@ class ADPA(Decoupled):
             rows /= rows.norm(dim=2, keepdim=True).clamp_(min=_SHORTEST)
         return rows
 
+    def _operated(
+        self, x: SparseColumn, given: Features, graph: Graph
+    ) -> tuple[DirectedOperators, Tensor | None]:
+        """Operators, and lengths of the rows that they make; kept with the graph."""
+        kept = _OPERATED.setdefault(graph, {})
+        held = kept.get(self.key())
+        if held is None or held[0]() is not x:
+            operators = self.operators(graph)
+            lengths = self._lengths(given, operators) if self.normalise_hops else None
+            kept.clear()
+            held = kept[self.key()] = (weakref.ref(x), operators, lengths)
+        return held[1], held[2]
+
     def _lengths(self, x: Features, operators: DirectedOperators) -> Tensor:
         """Lengths of the propagated rows [N, slots], a block of columns at a time."""
         total = torch.zeros(x.shape[0], self.slots, 1)
@@ -363,13 +381,7 @@ class ADPA(Decoupled):
             return None
         given: Any = features(x)
         given = normalised(given) if self.normalise_rows else given
-        held = self._kept.get(graph)
-        if held is None or held[1]() is not x:
-            operators = self.operators(graph)
-            lengths = self._lengths(given, operators) if self.normalise_hops else None
-            self._kept.clear()
-            held = self._kept[graph] = (operators, weakref.ref(x), lengths)
-        operators, _, lengths = held
+        operators, lengths = self._operated(x, given, graph)
         maps = [encoder[0] for encoder in self.encoders]
         # Each pattern's columns: its encoder's, then its attention's scores.
         columns = [lin.weight for lin in maps]
