@@ -94,6 +94,7 @@ class Bayesian:
         candidates: Generated in a round.
         scale: Of the guidance, in [0, 1].
         refine: Share of candidates that complete good architectures.
+        elite: So many of the best are completed, or a tenth of all where that is more.
         costs: Cost name -> weight in the guidance; see :class:`graphlab.nag.Objective`.
         loss: Of an ``ensemble``: ``mse`` or ``kendall``.
         settings: More arguments of the surrogate.
@@ -129,6 +130,7 @@ class Bayesian:
         candidates: int = 200,
         scale: float = 0.7,
         refine: float = 0.5,
+        elite: int = 5,
         costs: dict[str, float] | None = None,
         loss: str = "mse",
         settings: dict[str, Any] | None = None,
@@ -139,14 +141,18 @@ class Bayesian:
     ) -> None:
         check.one_of("search", "surrogate", surrogate, surrogates.NAMES)
         check.one_of("search", "acquisition", acquisition, ACQUISITIONS)
-        for argument, value in (("initial", initial), ("candidates", candidates)):
+        for argument, value in (
+            ("initial", initial),
+            ("candidates", candidates),
+            ("elite", elite),
+        ):
             check.positive("search", argument, value)
         if not 0 <= refine <= 1:
             check.fail(ValueError, "search", "refine", "be in [0, 1]", refine)
         self.space, self.denoiser = space, denoiser
         self._surrogate, self._acquisition = surrogate, acquisition
         self._initial, self._candidates = initial, candidates
-        self._scale, self._refine = scale, refine
+        self._scale, self._refine, self._elite = scale, refine, elite
         self._costs, self._loss, self._settings = costs, loss, settings or {}
         self._seed, self._pool = seed, pool
         none = torch.empty(0, space.num_nodes, dtype=torch.int64)
@@ -230,7 +236,7 @@ class Bayesian:
 
     def _hidden(self, count: int, draw: torch.Generator) -> Tensor:
         """The best architectures so far, one to three nodes of each hidden."""
-        best = self.history.top(max(5, len(self.history.y) // 10))
+        best = self.history.top(max(self._elite, len(self.history.y) // 10))
         x = best[torch.arange(count) % len(best)]
         nodes = [i for i in self.space.free if i != self.space.wiring]
         order = torch.rand(count, len(nodes), generator=draw).argsort(1)

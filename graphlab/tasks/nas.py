@@ -149,9 +149,11 @@ def search(
     if method == "bayesian" and isinstance(space, spaces.GNN):
         options.setdefault("start", space.classics())
     if method == "bayesian":
-        # Trainings are few: most of them are for what the search proposes. A constant, so
-        # that a longer search goes on where a shorter one was.
+        # Trainings are few: most of them are for what the search proposes, near what was best
+        # so far. Constants, so that a longer search goes on where a shorter one was.
         options.setdefault("initial", 4)
+        options.setdefault("refine", 0.9)
+        options.setdefault("elite", 2)
     outputs = labels.num_outputs("nas.search", d)
 
     def cost_of(text: str) -> dict[str, float]:
