@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphlab import files
+from graphlab import check, files, progress
 from graphlab.errors import StoreError
 
 _STATE = "state.json"
@@ -74,3 +76,52 @@ def _generation(folder: Path) -> int:
         return int(json.loads(path.read_text())["generation"])
     except (OSError, ValueError, KeyError):
         return 0
+
+
+def resume(
+    function: str, folder: Path, facts: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tables and state of a fit of the same settings and graph; None: nothing is there.
+
+    Raises:
+        ValueError: a checkpoint of other ``facts``.
+    """
+    found = read(folder)
+    if found is None:
+        return None
+    tables, content = found
+    changed = [k for k, value in facts.items() if content["fit"].get(k) != value]
+    if changed or content["fit"].keys() != facts.keys():
+        check.fail(
+            ValueError,
+            function,
+            "checkpoint",
+            "be of the same settings and graph",
+            f"{folder}, where {', '.join(changed) or 'other things'} differ",
+            "choose another folder or delete it",
+        )
+    progress.say(f"{function}: going on from {folder}")
+    return tables, content["state"]
+
+
+def saver(
+    folder: Path | None,
+    seconds: float,
+    facts: dict[str, Any],
+    snapshot: Callable[[], dict[str, Tensor]],
+    stop: Callable[[], bool],
+) -> Callable[[Any], None]:
+    """What happens after each call of the trainer: save now and then, stop if asked."""
+    last = time.monotonic()
+
+    def after(state: Any) -> None:
+        nonlocal last
+        asked = stop()
+        if folder is not None and (asked or time.monotonic() - last >= seconds):
+            write(folder, snapshot(), {"fit": facts, "state": vars(state)})
+            last = time.monotonic()
+        if asked:
+            kept_in = f"; saved in {folder}" if folder else ""
+            raise KeyboardInterrupt(f"interrupted after {state.pairs:,} pairs{kept_in}")
+
+    return after

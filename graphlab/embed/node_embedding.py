@@ -13,6 +13,7 @@ from torch import Tensor
 
 from graphlab import check, progress, sizes
 from graphlab.embed import checkpoint, nearest, vectors
+from graphlab.embed import devices as training_devices
 from graphlab.embed import plan as planning
 from graphlab.embed.partition import partition
 from graphlab.embed.scored import Scorer, scorer_of
@@ -20,7 +21,6 @@ from graphlab.embed.settings import Settings, resolve
 from graphlab.embed.tables import Tables
 from graphlab.embed.training import Exchange, Rule, State, Training
 from graphlab.embed.walker import Walker
-from graphlab.ops.registry import has_kernel
 
 if TYPE_CHECKING:
     from graphlab.graph import Graph
@@ -153,10 +153,12 @@ class NodeEmbedding:
         given = locals()
         self._given = {k: v for k, v in given.items() if k not in ("self", "__class__")}
         name = "NodeEmbedding"
-        self._devices = _device_list(name, devices)
+        self._devices = training_devices.resolve_list(name, devices)
         if self._devices and device != "auto":
             check.fail(ValueError, name, "device", "be left out with `devices`", device)
-        self._device = "cpu" if self._devices else _device(name, device)
+        self._device = (
+            "cpu" if self._devices else training_devices.resolve(name, device)
+        )
         on_cpu = "cpu" in (self._devices or (self._device,))
         dtypes = ("float32",) if on_cpu else ("float32", "bfloat16")
         check.one_of(name, "dtype", dtype, dtypes)
@@ -288,6 +290,14 @@ class NodeEmbedding:
                 exponent=settings.negative_distribution,
                 score=self._score,
             )
+            saved_in = self._given["checkpoint"]
+            after = checkpoint.saver(
+                None if saved_in is None else Path(saved_in),
+                self._given["checkpoint_seconds"],
+                self._facts(settings, g),
+                tables.snapshot,
+                stop,
+            )
             training = Training(
                 walker,
                 tables,
@@ -299,7 +309,7 @@ class NodeEmbedding:
                 state=state,
                 devices=self._devices,
                 exchange=exchange,
-                after=self._saver(tables, settings, g, stop),
+                after=after,
             )
             training.run()
             if exchange is not None:
@@ -375,28 +385,16 @@ class NodeEmbedding:
     def _begin(self, tables: Tables, settings: Settings, g: Graph) -> State:
         """First values of the tables, or those of a checkpoint."""
         folder = self._given["checkpoint"]
-        found = None if folder is None else checkpoint.read(Path(folder))
+        found = None
+        if folder is not None:
+            facts = self._facts(settings, g)
+            found = checkpoint.resume("NodeEmbedding.fit", Path(folder), facts)
         if found is not None:
             kept, state = found
-            if state["fit"] != self._facts(settings, g):
-                changed = [
-                    key
-                    for key, value in self._facts(settings, g).items()
-                    if state["fit"].get(key) != value
-                ]
-                check.fail(
-                    ValueError,
-                    "NodeEmbedding.fit",
-                    "checkpoint",
-                    "be of the same settings and graph",
-                    f"{folder}, where {', '.join(changed)} differ",
-                    "choose another folder or delete it",
-                )
             tables.head.copy_(kept["head"])
             if not tables.shared:
                 tables.tail.copy_(kept["tail"])
-            progress.say(f"NodeEmbedding.fit: going on from {folder}")
-            return State(**state["state"])
+            return State(**state)
         init = self._given["init"]
         if isinstance(init, NodeEmbedding):
             init._require_fit("init")
@@ -427,54 +425,6 @@ class NodeEmbedding:
         if isinstance(scorer, str):
             return scorer
         return f"{scorer.__module__}.{getattr(scorer, '__qualname__', scorer)}"
-
-    def _saver(
-        self, tables: Tables, settings: Settings, g: Graph, stop: Callable[[], bool]
-    ) -> Callable[[State], None]:
-        """What happens after each call of the trainer: save now and then, stop if asked."""
-        folder = self._given["checkpoint"]
-        seconds = self._given["checkpoint_seconds"]
-        last = time.monotonic()
-        facts = self._facts(settings, g)
-
-        def after(state: State) -> None:
-            nonlocal last
-            asked = stop()
-            if folder is not None and (asked or time.monotonic() - last >= seconds):
-                content = {"fit": facts, "state": vars(state)}
-                checkpoint.write(Path(folder), tables.snapshot(), content)
-                last = time.monotonic()
-            if asked:
-                kept_in = f"; saved in {folder}" if folder else ""
-                raise KeyboardInterrupt(
-                    f"interrupted after {state.pairs:,} pairs{kept_in}"
-                )
-
-        return after
-
-
-def _device(name: str, device: str, argument: str = "device") -> str:
-    """The device to train on; ``auto`` is a GPU only where the kernel is built."""
-    built = has_kernel("graphlab::skipgram_train", "CUDA")
-    usable = built and torch.cuda.is_available()
-    if device == "auto" and argument == "device":
-        return "cuda" if usable else "cpu"
-    if device == "cpu" or (device.partition(":")[0] == "cuda" and usable):
-        return device
-    auto = "auto, " if argument == "device" else ""
-    need = f"be {auto}cpu, or cuda where its kernels are built and a GPU is"
-    check.fail(ValueError, name, argument, need, repr(device))
-
-
-def _device_list(name: str, devices: Sequence[str] | None) -> tuple[str, ...]:
-    if devices is None:
-        return ()
-    if isinstance(devices, str) or not all(isinstance(d, str) for d in devices):
-        need = 'be a list of names, such as ["cuda:0", "cuda:1"]'
-        check.fail(TypeError, name, "devices", need, repr(devices))
-    if len(devices) == 0:
-        check.fail(ValueError, name, "devices", "name a device", "none")
-    return tuple(_device(name, d, "devices") for d in devices)
 
 
 def _edges_once(g: Graph) -> int:
