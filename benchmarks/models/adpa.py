@@ -4,7 +4,8 @@ Every case is (data set, model, direction). Its settings are those of best valid
 among ``--trials`` drawn by ``graphlab tune`` on split 0, the same number for every model;
 then each seed s trains on split s and reads the test set once. ``auto`` is no run of its own:
 for each split it takes the directed or the undirected run, as ``gl.diagnose_direction`` says
-from that split's training labels. Ridge rows are the diagnosis' probe in closed form.
+from that split's training labels. Ridge rows are the diagnosis' probe in closed form;
+``+rows`` adds each node's rows of the adjacency matrix.
 
 Settings, trials and finished seeds are in the record, so a stopped run, here or in another
 checkout, goes on with what is missing.
@@ -227,12 +228,12 @@ def run_probes(data: str, chosen: Sequence[int]) -> None:
     """The ridge rows and the verdicts of a data set; all seeds at once."""
     records = {r["case"]: r for r in harness.load(NAME)}
     ways = ("directed", "undirected") if data in DIRECTED else ("undirected",)
-    wanted = ["features", *ways]
+    wanted = ["features", *ways, *(f"{way}+rows" for way in ways)]
     if all(f"{data}/ridge/{way}" in records for way in wanted):
         return
     verdicts = verdicts_of(data, ways[0], chosen)
     for way in wanted:
-        d = read(data, "undirected" if way == "features" else way)
+        d = read(data, "directed" if way.startswith("directed") else "undirected")
         runs = []
         columns = _columns(d, way)
         for seed in chosen:
@@ -271,9 +272,13 @@ def _columns(d: Dataset, way: str) -> torch.Tensor:
     x = given if isinstance(given, torch.Tensor) else given.to_dense()
     blocks = [x]
     if way != "features":
-        patterns = PATTERNS if way == "directed" else ("A", "AA")
+        patterns = PATTERNS if way.startswith("directed") else ("A", "AA")
         operators = DirectedOperators(d.graph, patterns, r=0.0, self_loops="none")
         blocks += operators.step(x)
+    if way.endswith("+rows"):
+        a = torch.zeros(d.num_nodes, d.num_nodes)
+        a[d.graph.edge_index[0].long(), d.graph.edge_index[1].long()] = 1.0
+        blocks += [a, a.t()] if way.startswith("directed") else [a]
     return torch.cat([torch.nn.functional.normalize(b, dim=1) for b in blocks], 1)
 
 
@@ -356,6 +361,54 @@ def show() -> None:
                         f"[{100 * low:+.2f}, {100 * high:+.2f}]"
                     )
             print(line)
+    where = standing()
+    print(f"standing on {where['graphs']} whole graphs, --direction auto")
+    for name, rank in sorted(where["mean_rank"].items(), key=lambda pair: pair[1]):
+        print(f"  mean rank {rank:4.1f}  {name}")
+    print(f"  clearly ahead of every other row: {', '.join(where['won']) or 'nowhere'}")
+    behind = [f"{data} ({', '.join(names)})" for data, names in where["lost"].items()]
+    print(f"  clearly behind: {'; '.join(behind) or 'nowhere'}")
+
+
+def standing() -> dict[str, Any]:
+    """Where ADPA stands: ``auto`` rows (or the only direction), ridge on features beside them.
+
+    A graph counts as lost where some other row is ahead with a paired 95 % interval clear of
+    zero, as won where ADPA is so ahead of every other row. Ranks are over models whose rows
+    are whole on a graph.
+    """
+    lost, won, ranks = {}, [], []
+    for data in DATA:
+        found = rows(data)
+        table = {}
+        for model in (*MODELS, "ridge"):
+            way = "auto" if f"{model}/auto" in found else "undirected"
+            table[model] = found.get(f"{model}/{way}", {})
+        table["ridge on features"] = found.get("ridge/features", {})
+        way = "directed+rows" if data in DIRECTED else "undirected+rows"
+        table["ridge with rows"] = found.get(f"ridge/{way}", {})
+        if any(len(scores) < SEEDS for scores in table.values()):
+            continue
+        ours, ahead = table["adpa"], 0
+        for name, scores in table.items():
+            if name == "adpa":
+                continue
+            low, high = Difference(tuple(ours[s] - scores[s] for s in ours)).interval()
+            ahead += low > 0
+            if high < 0:
+                lost.setdefault(data, []).append(name)
+        if ahead == len(table) - 1:
+            won.append(data)
+        means = {name: statistics.fmean(v.values()) for name, v in table.items()}
+        order = sorted(means.values(), reverse=True)
+        ranks.append(
+            {
+                name: order.index(m) + 1 + (order.count(m) - 1) / 2
+                for name, m in means.items()
+            }
+        )
+    mean = {n: statistics.fmean(r[n] for r in ranks) for n in (ranks or [{}])[0]}
+    return {"graphs": len(ranks), "lost": lost, "won": won, "mean_rank": mean}
 
 
 def main() -> None:
