@@ -377,7 +377,8 @@ def standing() -> dict[str, Any]:
     zero, as won where ADPA is so ahead of every other row. Ranks are over models whose rows
     are whole on a graph.
     """
-    lost, won, ranks = {}, [], []
+    lost: dict[str, list[str]] = {}
+    won, ranks = [], []
     for data in DATA:
         found = rows(data)
         table = {}

@@ -299,7 +299,7 @@ def evaluate(
     """Tell an architecture's hash and costs; with --data its score too.
 
     Example: [bold]graphlab nas evaluate "0,1,1,1|gcn,gat,fc,skip|hidden=64|dropout=0.6|
-    weight_decay=0.005|lr=0.01" --data cora[/bold]
+    weight_decay=0.0005|lr=0.01" --data cora[/bold]
     """
     from graphlab.tasks import nas
 

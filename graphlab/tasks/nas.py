@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,9 +88,9 @@ def search(
     """Search a GNN for a data set on its training nodes, then train the best one in earnest.
 
     A Bayesian search of :class:`graphlab.nag.spaces.GNN` first evaluates GCN, GAT and SAGE of
-    two layers and APPNP, and then proposes. The search sees cross-validation accuracy on the
-    training nodes only (:class:`TrainedScore`); the validation split stops the final
-    trainings, the test split is read once a seed (leaderboard rules).
+    two layers and APPNP, and then proposes by a Gaussian process (``surrogate``). The search
+    sees cross-validation accuracy on the training nodes only (:class:`TrainedScore`); the
+    validation split stops the final trainings, the test split is read once a seed (leaderboard rules).
 
     Args:
         data: Name of a data set, or the data set.
@@ -151,6 +152,7 @@ def search(
     if method == "bayesian":
         # Trainings are few: most of them are for what the search proposes, near what was best
         # so far. Constants, so that a longer search goes on where a shorter one was.
+        options.setdefault("surrogate", _surrogate())
         options.setdefault("initial", 4)
         options.setdefault("refine", 0.9)
         options.setdefault("elite", 2)
@@ -242,6 +244,17 @@ def describe(
         need = "be None for a space without an evaluator"
         check.fail(ValueError, "nas.evaluate", "data", need, data)
     return about
+
+
+def _surrogate() -> str:
+    """A Gaussian process learns from ten scores what a network needs a hundred for."""
+    if importlib.util.find_spec("botorch") is not None:
+        return "gp"
+    progress.say(
+        "nas.search: without botorch the surrogate is an ensemble of networks, which needs "
+        "more trainings; pip install 'graphlab[search]'"
+    )
+    return "ensemble"
 
 
 class _Quietly:

@@ -69,7 +69,7 @@ def test_bayesian_search_trains_generated_gnns(data):
         folds=2,
         epochs=3,
         final_seeds=[],
-        settings={"initial": 4, "candidates": 16, "settings": {"steps": 10}},
+        settings={"candidates": 16},
     )
     assert found.result is None
     classics = space.decode(space.classics())

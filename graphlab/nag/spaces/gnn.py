@@ -9,7 +9,7 @@ from graphlab.nag.spaces.nas_bench_graph import NASBenchGraph
 SETTINGS = {
     "hidden": ("16", "32", "64", "128"),
     "dropout": ("0.2", "0.4", "0.6", "0.8"),
-    "weight_decay": ("0.0005", "0.005", "0.02"),
+    "weight_decay": ("0.0001", "0.0005", "0.002"),
     "lr": ("0.005", "0.01", "0.02"),
     "ends": ("relu", "plain"),
 }
