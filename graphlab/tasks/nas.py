@@ -90,7 +90,8 @@ def search(
     A Bayesian search of :class:`graphlab.nag.spaces.GNN` first evaluates GCN, GAT and SAGE of
     two layers and APPNP, and then proposes by a Gaussian process (``surrogate``). The search
     sees cross-validation accuracy on the training nodes only (:class:`TrainedScore`); the
-    validation split stops the final trainings, the test split is read once a seed (leaderboard rules).
+    validation split stops the final trainings, the test split is read once a seed
+    (leaderboard rules).
 
     Args:
         data: Name of a data set, or the data set.
