@@ -1,6 +1,6 @@
 """The search closed on real training: GNNs for Cora and CiteSeer against tuned GCN and GAT.
 
-Each search trains 20 candidates on three folds of the public split's training nodes; GCN and
+Each search trains 16 candidates on three folds of the public split's training nodes; GCN and
 GAT are tuned over width, depth, dropout, weight decay and learning rate with as many
 evaluations of the same kind. The best of each is then trained on the public split with three
 seeds, stopped by validation nodes; the test set is read there, once a seed. Resumable.
@@ -23,7 +23,7 @@ from graphlab.nag.spaces.gnn import SETTINGS
 from graphlab.tasks import nas
 
 # The searches of GNNs begin with GCN, GAT and SAGE of two layers: tasks.nas.
-NAME, EVALUATIONS, FINAL = "training", 20, 3
+NAME, EVALUATIONS, FINAL = "training", 16, 3
 DATA = ("cora", "citeseer")
 METHODS = ("graphlab", "GCN tuned", "GAT tuned", "random GNN")
 
@@ -77,7 +77,7 @@ def run(
         evaluations=EVALUATIONS,
         method="random" if method.startswith("random") else "bayesian",
         seed=seed,
-        epochs=80,
+        epochs=200,
         final_seeds=range(FINAL * seed, FINAL * (seed + 1)),
         **settings,
     )

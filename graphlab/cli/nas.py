@@ -205,7 +205,7 @@ def search(
         Path | None, typer.Option(help="File of nas train; default: train one briefly.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the training nodes.")] = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 150,
+    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 200,
     runs: Annotated[
         int,
         typer.Option(

@@ -77,7 +77,7 @@ def search(
     denoiser: nag.Denoiser | None = None,
     seed: int = 0,
     folds: int = 3,
-    epochs: int = 150,
+    epochs: int = 200,
     final_seeds: Iterable[int] = range(10),
     workers: int = 1,
     root: str | None = None,
@@ -101,7 +101,7 @@ def search(
         denoiser: Generates candidates; default: trained on uniform architectures.
         seed: Of the search, folds and trainings.
         folds: Trainings an evaluation.
-        epochs: Of each.
+        epochs: Of each; with few, what learns fast would win.
         final_seeds: Seeds of the final training; empty: no final training.
         workers: Processes that train side by side.
         root: Folder of data sets.

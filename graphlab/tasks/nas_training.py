@@ -85,7 +85,7 @@ class TrainedScore:
         data: Name of a data set, or the data set.
         root: Folder of data sets.
         count: Folds; each trains once.
-        epochs: Of each training.
+        epochs: Of each training; with few, what learns fast would win.
         seed: Of folds, first weights and dropout.
         model: Makes the model from (architecture, in_channels, out_channels); default
             :class:`graphlab.models.SearchedGNN`.
@@ -97,7 +97,7 @@ class TrainedScore:
         *,
         root: str | None = None,
         count: int = 3,
-        epochs: int = 150,
+        epochs: int = 200,
         seed: int = 0,
         model: Callable[..., torch.nn.Module] = SearchedGNN,
     ) -> None:
