@@ -62,11 +62,8 @@ def orientation(graph: Graph, seed: int = 0) -> Orientation:
     """Look at the direction of a graph's edges. O(E + N)."""
     by_source, by_target = both_directions(graph)
     n, m = graph.num_nodes, len(by_source[1])
-    csr = graph.csr()
-    loops = sum(
-        int((_owners(csr.ptr, part) == csr.idx[part]).sum())
-        for part in _slices(csr.idx)
-    )
+    ptr, idx, _ = graph.csc()
+    loops = sum(int((_owners(ptr, part) == idx[part]).sum()) for part in _slices(idx))
     ascending = sum(
         int((_owners(by_source[0], part) < by_source[1][part]).sum())
         for part in _slices(by_source[1])

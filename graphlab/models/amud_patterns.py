@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # The second-order patterns that differ: labels are alike both ways, so AA = TT and A = T.
 NAMES = ("A", "AA", "AT", "TA", "U", "UU")
 # Random directions that features are projected on, and those that estimate |P|^2.
-_WIDTH, _PROBES = 64, 32
+_WIDTH, _PROBES, _ROWS = 64, 32, 2**18
 _PERMUTE, _PROJECT, _SQUARE = 71, 72, 73
 
 
@@ -139,12 +139,12 @@ class _Table:
         def blocks(x: Tensor) -> Tensor:
             return x.double().view(-1, width).sum(1)
 
-        first = blocks((rows * forward[self._ids]).sum(0, dtype=torch.float64))
+        first = blocks(_dots(rows, forward[self._ids]))
         own = (rows * rows).view(len(rows), -1, width).sum(2).double()
         two = {
-            "AA": (backward * forward).sum(0, dtype=torch.float64),
-            "AT": (backward * backward).sum(0, dtype=torch.float64),
-            "TA": (forward * forward).sum(0, dtype=torch.float64),
+            "AA": _dots(backward, forward),
+            "AT": _dots(backward, backward),
+            "TA": _dots(forward, forward),
         }
         second = {
             name: blocks(total) - (self._self[name].double()[:, None] * own).sum(0)
@@ -181,6 +181,14 @@ class _Table:
         found = [edges, *(mean_square(twice[n]) for n in ("AA", "AT", "TA"))]
         both = sum(twice.values(), torch.zeros(1))
         return torch.tensor([*found, mean_square(once), mean_square(both)])
+
+
+def _dots(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products of columns, in float64, some rows at a time. [columns]."""
+    total = torch.zeros(a.shape[1], dtype=torch.float64)
+    for x, z in zip(a.split(_ROWS), b.split(_ROWS), strict=True):
+        total += (x * z).sum(0, dtype=torch.float64)
+    return total
 
 
 def _likeness(rows: Tensor, y: Tensor | None) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from graphlab.graph import Graph
-from graphlab.graph.directed import PATTERNS, DirectedOperators
+from graphlab.graph.directed import PATTERNS, DirectedOperators, undirected_form
 from graphlab.models import ridge
 from graphlab.models.amud_patterns import projected
 from graphlab.ops import rng
@@ -211,7 +211,7 @@ def _columns(
         yield x[ids]
         return
     if name == UNDIRECTED:
-        graph = graph.to_undirected()
+        graph = undirected_form(graph)
         patterns: tuple[str, ...] = ("A", "AA")
     else:
         patterns = PATTERNS
