@@ -119,11 +119,20 @@ class DirectedOperators:
             self._paths_to_self(p) if drop_diagonal and len(p) == 2 else None
             for p in self.patterns
         ]
-        self._paths = self._count_paths()
-        row, column = self._sums(), self._sums(transposed=True)
-        right = column if degree == "in_out" else row
-        self._left = [_power(d, r - 1.0) for d in row]
-        self._right = [_power(d, -r) for d in right]
+        self._r, self._degree = r, degree
+        paths = self._count_paths()
+        self._built = sum(int(paths[p].sum()) for p in self.patterns if len(p) > 1)
+        self._row = self._sums(paths)
+        # Columns that nobody hears of need no scale.
+        self._column = None
+        if r:
+            transposed = degree == "in_out"
+            self._column = (
+                self._sums(paths, transposed=True) if transposed else self._row
+            )
+        self._scales: tuple[torch.dtype, list[Tensor], list[Tensor] | None] | None = (
+            None
+        )
 
     @property
     def num_edges(self) -> int:
@@ -217,11 +226,7 @@ class DirectedOperators:
     def cost(self) -> Cost:
         """What a step costs here, and what the operators would take if they were built."""
         products = sum(map(len, self.patterns))
-        built = 0
-        for pattern in self.patterns:
-            if len(pattern) > 1:
-                built += int(self._paths[pattern].sum())
-        return Cost(products * self.num_edges, built)
+        return Cost(products * self.num_edges, self._built)
 
     def __repr__(self) -> str:
         return (
@@ -232,8 +237,16 @@ class DirectedOperators:
     def _block(self, x: list[Tensor]) -> list[Tensor]:
         """One step on few columns: letters from the right, one product a letter and level."""
         dtype, width = x[0].dtype, x[0].shape[1]
-        at = [m * d.to(dtype) for m, d in zip(x, self._right, strict=True)]
-        alone = list(at)
+        left, right = self._scaled(dtype)
+        at = list(x)
+        if right is not None:
+            at = [m * d for m, d in zip(x, right, strict=True)]
+        # Only what is added or taken off at the end is held till then.
+        alone = {
+            p: m
+            for p, m in enumerate(at)
+            if self._loops[p] or self._diagonal[p] is not None
+        }
         for level in range(max(map(len, self.patterns))):
             for letter, half in _HALVES.items():
                 chosen = [
@@ -257,15 +270,25 @@ class DirectedOperators:
                 total = total - diagonal.to(dtype) * alone[p]
             if self._loops[p]:
                 total = total + alone[p]
-            out.append(total * self._left[p].to(dtype))
+            out.append(total * left[p])
         return out
 
-    def _sums(self, transposed: bool = False) -> list[Tensor]:
+    def _scaled(self, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor] | None]:
+        """Scales of rows and of columns [N, 1] in a dtype; those of the last one are kept."""
+        if self._scales is None or self._scales[0] != dtype:
+            left = [_power(d, self._r - 1.0).to(dtype) for d in self._row]
+            right = None
+            if self._column is not None:
+                right = [_power(d, -self._r).to(dtype) for d in self._column]
+            self._scales = (dtype, left, right)
+        return self._scales[1:]
+
+    def _sums(self, paths: dict[str, Tensor], transposed: bool = False) -> list[Tensor]:
         """Row sums [N, 1] of each pattern (column sums: of its transpose), float64."""
         sums = []
         for p, word in enumerate(self.patterns):
             word = word[::-1].translate(_FLIP) if transposed else word
-            total = self._paths[word][:, None] + float(self._loops[p])
+            total = paths[word][:, None] + float(self._loops[p])
             diagonal = self._diagonal[p]
             sums.append(total if diagonal is None else total - diagonal)
         return sums

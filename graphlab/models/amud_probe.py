@@ -218,8 +218,8 @@ def _columns(
     operators = DirectedOperators(graph, patterns, **options)
     if own:
         yield x[ids]
-    # Columns in, stacked, and out, for each pattern.
-    step = max(1, memory // (4 * len(x) * 3 * len(patterns)))
+    # Columns in, stacked, and out, for each pattern, of both levels.
+    step = max(1, memory // (4 * len(x) * 5 * len(patterns)))
     kept: list[list[Tensor]] = [[] for _ in patterns]
     for start in range(0, x.shape[1], step):
         for place, rows in enumerate(operators.step(x[:, start : start + step])):

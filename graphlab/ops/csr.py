@@ -8,7 +8,6 @@ from torch import Tensor
 from graphlab import check
 from graphlab.ops.registry import declare
 from graphlab.ops.twins.csr import index_dtype
-from graphlab.ops.twins.segment import owners
 
 declare(
     "csr_build(Tensor row, Tensor col, int num_rows, int num_cols)"
@@ -118,5 +117,6 @@ def csr_transpose(
     check.tensor(name, "idx", idx, dtypes=check.INDEX_DTYPES, ndim=1)
     check.offsets(name, "ptr", ptr, end=idx.shape[0])
     check.same_device(name, ("idx", idx), ptr=ptr)
-    row = owners(ptr, idx.shape[0]).to(idx.dtype)
+    nodes = torch.arange(ptr.shape[0] - 1, dtype=idx.dtype, device=idx.device)
+    row = torch.repeat_interleave(nodes, ptr.diff(), output_size=idx.shape[0])
     return csr_build(idx, row, num_cols, ptr.shape[0] - 1)
