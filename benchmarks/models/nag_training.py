@@ -22,7 +22,7 @@ from graphlab.nag import controls
 from graphlab.nag.spaces.gnn import SETTINGS
 from graphlab.tasks import nas
 
-# The searches of GNNs begin with GCN, GAT and SAGE of two layers: tasks.nas.
+# The searches of GNNs begin with GCN, GAT and SAGE of two layers and APPNP: tasks.nas.
 NAME, EVALUATIONS, FINAL = "training", 16, 3
 DATA = ("cora", "citeseer")
 METHODS = ("graphlab", "GCN tuned", "GAT tuned", "random GNN")

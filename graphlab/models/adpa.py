@@ -345,7 +345,9 @@ class ADPA(Decoupled):
         given: Any = normalised(x) if self.normalise_rows else x
         rows = self.operators(graph).propagate(given, self.hops, decay=self.decay)
         if self.normalise_hops:
-            rows /= rows.norm(dim=2, keepdim=True).clamp_(min=_SHORTEST)
+            lengths = rows.norm(dim=2, keepdim=True).clamp(min=_SHORTEST)
+            # In place where nobody asks for a gradient: rows are what takes memory.
+            rows = rows / lengths if rows.requires_grad else rows.div_(lengths)
         return rows
 
     def _operated(
@@ -363,7 +365,7 @@ class ADPA(Decoupled):
 
     def _lengths(self, x: Features, operators: DirectedOperators) -> Tensor:
         """Lengths of the propagated rows [N, slots], a block of columns at a time."""
-        total = torch.zeros(x.shape[0], self.slots, 1)
+        total = torch.zeros(x.shape[0], self.slots, 1, dtype=x.dtype)
         for start in range(0, x.shape[1], _COLUMNS):
             part = columns(x, start, min(start + _COLUMNS, x.shape[1]))
             rows = operators.propagate(part, self.hops, decay=self.decay)

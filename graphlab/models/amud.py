@@ -135,8 +135,11 @@ def diagnose_direction(
 
     Cost:
         Sparse products over the edges: ``2 * (permutations + 1) * classes`` columns for the
-        statistics, all features once a pattern for the probe. Memory: 2 * edges indices,
-        and ``memory``.
+        statistics, all features once a pattern for the probe. Memory beside the graph: its
+        edges by source, by target and without direction (4 * edges indices), about as much
+        again while these are made, the features once and some numbers of each node in
+        float32, and ``memory``: 5.0 GB for 100 million edges, 10 million nodes and 16
+        features (benchmarks/results/diagnose_scale.json).
 
     Source:
         The question is AMUD's (Sun et al., ICDE 2024); its release has no code for it, and

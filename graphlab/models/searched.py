@@ -17,8 +17,9 @@ OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip"
 ENDS = ("relu", "plain")
 # Below this share of non-zero entries features are multiplied as sparse rows.
 _SPARSE = 0.1
-# By identity: tensors compare element by element. Edges with the version that was read.
-_BLOCKS: MutableMapping[Tensor, tuple[int, Block]] = WeakTensorKeyDictionary()
+# By identity: tensors compare element by element. Edges with the version that was read, for
+# so many nodes and in this dtype.
+_BLOCKS: MutableMapping[Tensor, tuple[Any, Block]] = WeakTensorKeyDictionary()
 _ROWS: MutableMapping[Tensor, SparseRows] = WeakTensorKeyDictionary()
 
 
@@ -149,9 +150,10 @@ class PageRank(nn.Module):
         """Propagate rows. [N, F]."""
         held = _BLOCKS.get(edge_index)
         version = edge_index._version
-        if held is None or held[0] != version or held[1].num_targets != len(x):
+        of = (version, len(x), x.dtype)
+        if held is None or held[0] != of:
             block = build(edge_index, len(x), "gcn", dtype=x.dtype)
-            held = _BLOCKS[edge_index] = (version, block)
+            held = _BLOCKS[edge_index] = (of, block)
         block = held[1]
         h = x
         for _ in range(self.steps):

@@ -107,7 +107,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         >>> dropout(torch.ones(3), 0.5, training=False)
         tensor([1., 1., 1.])
     """
-    if not training or p == 0:
+    if not training or p == 0 or x.numel() == 0:
         return x
     if x.device.type != "cpu" or x.dtype not in check.FLOAT_DTYPES:
         return F.dropout(x, p)

@@ -144,3 +144,13 @@ def test_dropout_keeps_shape_and_draws_from_torch():
 def test_errors_name_the_argument(given, options, error, message):
     with pytest.raises(error, match=message):
         ops.norm_dropout_relu(given, **options)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 1), (3, 0), (400, 1), (200, 3)])
+def test_dropout_of_narrow_rows_and_of_nothing(shape):
+    x = torch.ones(*shape)
+    out = ops.dropout(x, 0.5)
+    assert out.shape == x.shape
+    assert set(out.unique().tolist()) <= {0.0, 2.0}
+    if x.numel():
+        assert 0.3 < float((out > 0).float().mean()) < 0.7
