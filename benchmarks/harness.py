@@ -265,6 +265,20 @@ def save(name: str, records: list[dict[str, Any]]) -> None:
     files.publish_json(RESULTS / f"{name}.json", content)
 
 
+def keep(name: str, *records: dict[str, Any]) -> None:
+    """Put records in the place of those of the same cases, beside the others."""
+    kept = {r["case"]: r for r in load(name)} | {r["case"]: r for r in records}
+    save(name, list(kept.values()))
+
+
+def process_bytes(field: str) -> int:
+    """A line of /proc/self/status in bytes: ``VmRSS``, ``VmHWM`` (the most so far)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"no {field} in /proc/self/status")
+
+
 def pin(threads: int) -> None:
     """Keep this process on ``threads`` cores, one compute thread on each."""
     cores = sorted(os.sched_getaffinity(0))

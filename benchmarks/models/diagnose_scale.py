@@ -58,14 +58,6 @@ def generate(edges: int, seed: int) -> Dataset:
     return Dataset(graph, x=x, y=torch.from_numpy(y), splits=masks)
 
 
-def status(field: str) -> int:
-    """A line of /proc/self/status, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"no {field} in /proc/self/status")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--edges", type=int, default=100_000_000)
@@ -75,13 +67,13 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     d = generate(chosen.edges, chosen.seed)
-    before = status("VmRSS")
+    before = harness.process_bytes("VmRSS")
     # The peak so far is the generator's.
     Path("/proc/self/clear_refs").write_text("5")
     started = time.perf_counter()
     report = diagnose_direction(d, memory=MEMORY, seed=chosen.seed)
     seconds = time.perf_counter() - started
-    extra = status("VmHWM") - before
+    extra = harness.process_bytes("VmHWM") - before
     index = 2 * (4 * chosen.edges + 8 * (d.num_nodes + 1))
     print(report)
     notes: dict[str, Any] = {
@@ -112,9 +104,7 @@ def main() -> None:
         "machine": harness.machine(),
     }
     if not chosen.no_record:
-        records = {r["case"]: r for r in harness.load(NAME)}
-        records[record["case"]] = record
-        harness.save(NAME, list(records.values()))
+        harness.keep(NAME, record)
 
 
 if __name__ == "__main__":

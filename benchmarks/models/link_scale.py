@@ -229,9 +229,7 @@ def main() -> None:
         "machine": harness.machine(),
     }
     if not chosen.quick:
-        records = {r["case"]: r for r in harness.load(NAME)}
-        records[record["case"]] = record
-        harness.save(NAME, list(records.values()))
+        harness.keep(NAME, record)
 
 
 if __name__ == "__main__":

@@ -133,16 +133,9 @@ def measure_peak(contender: str, num_nodes: int, seed: int) -> None:
     if contender == "graphlab":
         call()
     Path("/proc/self/clear_refs").write_text("5")
-    before = status("VmRSS")
+    before = harness.process_bytes("VmRSS")
     call()
-    print(status("VmHWM") - before)
-
-
-def status(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"no {field} in /proc/self/status")
+    print(harness.process_bytes("VmHWM") - before)
 
 
 def setup(num_nodes: int, seed: int) -> Trial:

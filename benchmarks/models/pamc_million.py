@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,7 +83,7 @@ def main() -> None:
         "epoch": model.epoch_,
         "nmi_by_epoch": seen,
         "parts": {k: round(v, 1) for k, v in model.seconds_.items()},
-        "peak_resident_bytes": peak(),
+        "peak_resident_bytes": harness.process_bytes("VmHWM"),
     }
     print("PamCGC", ours["notes"], flush=True)
     record = {
@@ -112,9 +111,7 @@ def main() -> None:
         "machine": harness.machine(),
     }
     if not chosen.no_record:
-        records = {r["case"]: r for r in harness.load(NAME)}
-        records[record["case"]] = record
-        harness.save(NAME, list(records.values()))
+        harness.keep(NAME, record)
 
 
 def entry(seconds: float, y: Tensor, labels: Tensor) -> dict[str, Any]:
@@ -123,14 +120,6 @@ def entry(seconds: float, y: Tensor, labels: Tensor) -> dict[str, Any]:
     times = dict.fromkeys(("median", "q1", "q3", "best"), seconds)
     scores = {k: round(v, 4) for k, v in clustering_scores(y, labels).items()}
     return {**times, "repeats": 1, "versions": {}, "notes": scores}
-
-
-def peak() -> int:
-    """Most bytes that the process was resident with."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no VmHWM in /proc/self/status")
 
 
 if __name__ == "__main__":

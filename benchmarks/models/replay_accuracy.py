@@ -159,12 +159,6 @@ def records_of(
     return records
 
 
-def keep(found: list[dict[str, Any]]) -> None:
-    """Put the records of a case beside those of the others."""
-    records = {r["case"]: r for r in harness.load(NAME)}
-    harness.save(NAME, list((records | {r["case"]: r for r in found}).values()))
-
-
 def _score(values: list[float]) -> dict[str, Any]:
     return {
         "mean": statistics.mean(values),
@@ -199,7 +193,7 @@ def main() -> None:
                     files.publish_json(path, run(setting, data, mode, seed))
                 runs[mode].append(json.loads(path.read_text()))
             if seed:
-                keep(records_of(case, setting, runs))
+                harness.keep(NAME, *records_of(case, setting, runs))
     for record in harness.load(NAME):
         low, high = record["interval_95"]
         test, gap = record["test"], record["baselines"]["minus fresh"]["mean"]
