@@ -119,17 +119,14 @@ class DirectedOperators:
             self._paths_to_self(p) if drop_diagonal and len(p) == 2 else None
             for p in self.patterns
         ]
-        self._r, self._degree = r, degree
+        self._r = r
         paths = self._count_paths()
         self._built = sum(int(paths[p].sum()) for p in self.patterns if len(p) > 1)
         self._row = self._sums(paths)
-        # Columns that nobody hears of need no scale.
-        self._column = None
-        if r:
-            transposed = degree == "in_out"
-            self._column = (
-                self._sums(paths, transposed=True) if transposed else self._row
-            )
+        self._column: list[Tensor] | None = self._row
+        if degree == "in_out":
+            # The power 0 scales nothing, and a column without sum holds nothing.
+            self._column = self._sums(paths, transposed=True) if r else None
         self._scales: tuple[torch.dtype, list[Tensor], list[Tensor] | None] | None = (
             None
         )

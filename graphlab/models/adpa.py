@@ -44,10 +44,10 @@ class HopAttention(nn.Module):
         channels: Width of a hop.
         hops: K; there are K + 1 matrices.
         kind: One of the above.
-        own_hop: Whether X_0 is one of the hops that are weighed; otherwise l = 1 .. K, and
-            scores may still look at it.
         scrambled: Repeat the release's reshaping of ``original`` and ``ori_ref``, in which a
             node gets the scores of other nodes.
+        own_hop: Whether X_0 is one of the hops that are weighed; otherwise l = 1 .. K, and
+            scores may still look at it.
 
     Shapes:
         first [n, channels], rest [n, K, channels] -> [n, channels].
@@ -58,8 +58,8 @@ class HopAttention(nn.Module):
         channels: int,
         hops: int,
         kind: str = "original",
-        own_hop: bool = True,
         scrambled: bool = False,
+        own_hop: bool = True,
     ) -> None:
         super().__init__()
         self.kind = check.one_of("HopAttention", "kind", kind, HOP_ATTENTION)
@@ -293,7 +293,7 @@ class ADPA(Decoupled):
             "drop_diagonal": drop_diagonal,
         }
         self.hop_attention: Any = nn.ModuleList(
-            HopAttention(self.channels, hops, hop_attention, own_hop, reference)
+            HopAttention(self.channels, hops, hop_attention, reference, own_hop)
             if isinstance(hop_attention, str)
             else hop_attention(self.channels, hops)
             for _ in self_patterns

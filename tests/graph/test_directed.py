@@ -165,3 +165,13 @@ def test_both_directions_are_distinct_and_ascend(
     ptr, idx, _ = both.csc()
     rows = [idx[ptr[v] : ptr[v + 1]].tolist() for v in range(16)]
     assert rows == [np.flatnonzero(row).tolist() for row in a | a.T]
+
+
+def test_row_degrees_silence_nodes_without_targets_at_any_power() -> None:
+    graph = Graph(torch.tensor([[0, 1], [1, 2]]), num_nodes=3)
+    x = torch.tensor([[1.0], [1.0], [1.0]])
+    for r in (0.0, 0.5):
+        options = {"r": r, "self_loops": "none"}
+        silent = DirectedOperators(graph, ["A"], degree="row", **options).step(x)[0]
+        heard = DirectedOperators(graph, ["A"], **options).step(x)[0]
+        assert silent[1] == 0 and heard[1] == 1

@@ -109,7 +109,7 @@ def test_rows_of_other_features_are_made_anew(graph: Graph, x: Tensor) -> None:
 @pytest.mark.parametrize("kind", HOP_ATTENTION)
 def test_hop_attention_is_its_equation(kind: str, own_hop: bool) -> None:
     first, rest = torch.randn(4, 3), torch.randn(4, 2, 3)
-    attention = HopAttention(3, 2, kind, own_hop)
+    attention = HopAttention(3, 2, kind, own_hop=own_hop)
     with torch.no_grad():
         for p in attention.parameters():
             p.uniform_(-1, 1)
