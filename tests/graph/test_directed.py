@@ -174,4 +174,5 @@ def test_row_degrees_silence_nodes_without_targets_at_any_power() -> None:
         options = {"r": r, "self_loops": "none"}
         silent = DirectedOperators(graph, ["A"], degree="row", **options).step(x)[0]
         heard = DirectedOperators(graph, ["A"], **options).step(x)[0]
-        assert silent[1] == 0 and heard[1] == 1
+        assert silent[1] == 0
+        assert heard[1] == 1
