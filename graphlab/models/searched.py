@@ -10,27 +10,32 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from graphlab import check, ops
+from graphlab.models.layers import GATLayer, GCNLayer, SAGELayer
 from graphlab.models.sparse import SparseRows, dropout, features, linear, normalised
-from graphlab.models.structure import Block, build
+from graphlab.models.structure import Block, Kind, build
 
 OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip", "ppr")
 ENDS = ("relu", "plain")
+# Operations on blocks of this kind; the others are PyG's, or need no edges.
+_KINDS: dict[str, Kind] = {"gcn": "gcn", "sage": "plain", "gat": "loops"}
+_PYG = ("gin", "cheb", "arma", "graph")
 # Below this share of non-zero entries features are multiplied as sparse rows.
 _SPARSE = 0.1
 # By identity: tensors compare element by element. Edges with the version that was read, for
-# so many nodes and in this dtype.
-_BLOCKS: MutableMapping[Tensor, tuple[Any, Block]] = WeakTensorKeyDictionary()
+# so many nodes and in this dtype; a block for each kind.
+_BLOCKS: MutableMapping[Tensor, tuple[Any, dict[Kind, Block]]]
+_BLOCKS = WeakTensorKeyDictionary()
 _ROWS: MutableMapping[Tensor, SparseRows] = WeakTensorKeyDictionary()
 
 
 class SearchedGNN(nn.Module):
-    r"""A DAG of graph layers: :math:`h_0 = xW`, :math:`h_k = o_k(\mathrm{ReLU}(h_{p_k}))`.
+    r"""A DAG of graph layers: :math:`h_k = o_k(\mathrm{ReLU}(h_{p_k}))`.
 
-    What no node takes is concatenated in front of the output map, behind a ReLU. Rows of
-    features are normalised, dropout stands before every map. With ``ends=plain`` there is no
-    ReLU and no second dropout between the first map and the layers, nor between the layers
-    and the output map: these two only change the width, and ``gcn,gcn`` is a GCN of two
-    layers.
+    Rows of features are normalised, dropout stands before every operation. With
+    ``ends=relu`` :math:`h_0 = xW`, and what no node takes is concatenated in front of an
+    output map, behind a ReLU. With ``ends=plain`` there are no maps but the operations:
+    what reads the features maps them to the width, what no node takes maps to the classes,
+    and several of these are summed. So ``gcn,gcn`` is a GCN of two layers, ``fc,ppr`` APPNP.
 
     Args:
         in_channels: Width of the features.
@@ -51,8 +56,8 @@ class SearchedGNN(nn.Module):
 
     Source:
         Qin et al., "NAS-Bench-Graph", NeurIPS 2022: DAGs and operations; ``ppr`` is the ten
-        steps of personalised PageRank of APPNP (Gasteiger et al., ICLR 2019), without
-        weights. Layers are PyG's.
+        steps of personalised PageRank of APPNP (Gasteiger et al., ICLR 2019), with weights
+        only where the width changes. ``gin``, ``cheb``, ``arma`` and ``graph`` are PyG's.
 
     Example:
         >>> model = SearchedGNN(3, 2, architecture="0,0,1,2|gcn,sage,skip,fc|hidden=8")
@@ -80,30 +85,63 @@ class SearchedGNN(nn.Module):
         self.plain = ends == "plain"
         self.parents, self.operations = parents, operations
         self.leaves = [k for k in range(1, len(parents) + 1) if k not in parents]
-        self.lin_in = nn.Linear(in_channels, hidden)
-        self.layers = nn.ModuleList(_operation(o, hidden) for o in operations)
-        self.lin_out = nn.Linear(hidden * len(self.leaves), out_channels)
+        # Whose rows a node has: skips only pass them on.
+        self.origin = [0]
+        for k, (parent, name) in enumerate(zip(parents, operations, strict=True), 1):
+            self.origin.append(self.origin[parent] if name == "skip" else k)
+        self.ends = list(dict.fromkeys(self.origin[k] for k in self.leaves))
+        taken = {
+            self.origin[parent]
+            for parent, name in zip(parents, operations, strict=True)
+            if name != "skip"
+        }
+        widths = (in_channels, hidden, out_channels) if self.plain else (hidden,) * 3
+        self.layers = nn.ModuleList()
+        for k, (parent, name) in enumerate(zip(parents, operations, strict=True), 1):
+            first = self.origin[parent] == 0
+            last = k in self.ends and k not in taken
+            inputs, outputs = widths[0 if first else 1], widths[2 if last else 1]
+            narrow = self.plain and first and name in _PYG
+            self.layers.append(_Operation(name, inputs, outputs, self.dropout, narrow))
+        if self.plain:
+            # Ends that another operation reads too have the inner width.
+            self.maps = nn.ModuleDict(
+                {
+                    str(k): _linear(hidden if k else in_channels, out_channels)
+                    for k in self.ends
+                    if k == 0 or k in taken
+                }
+            )
+        else:
+            self.lin_in = _linear(in_channels, hidden)
+            self.lin_out = _linear(hidden * len(self.leaves), out_channels)
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Compute logits."""
         p = self.dropout if self.training else 0.0
-        rows = normalised(_rows(x))
-        rows = dropout(rows, self.dropout, self.training)
-        states, is_input = [linear(rows, self.lin_in)], [True]
+        rows = dropout(normalised(_rows(x)), self.dropout, self.training)
+        states: list[Any] = [rows if self.plain else linear(rows, self.lin_in)]
         for parent, name, layer in zip(
             self.parents, self.operations, self.layers, strict=True
         ):
             h = states[parent]
             if name != "skip":
-                if not (self.plain and is_input[parent]):
+                if not (self.plain and self.origin[parent] == 0):
                     h = ops.norm_dropout_relu(h, p=p)
-                h = layer(h) if name == "fc" else layer(h, edge_index)
+                h = layer(h, edge_index)
             states.append(h)
-            is_input.append(is_input[parent] and name == "skip")
-        h = torch.cat([states[k] for k in self.leaves], dim=1)
         if not self.plain:
+            h = torch.cat([states[k] for k in self.leaves], dim=1)
+            return self.lin_out(ops.norm_dropout_relu(h, p=p))
+        return torch.stack([self._logits(k, states[k], p) for k in self.ends]).sum(0)
+
+    def _logits(self, k: int, h: Any, p: float) -> Tensor:
+        """What node ``k`` adds to the logits."""
+        if str(k) not in self.maps:
+            return h
+        if k:
             h = ops.norm_dropout_relu(h, p=p)
-        return self.lin_out(h)
+        return linear(h, self.maps[str(k)])  # type: ignore[arg-type]
 
 
 def parse(architecture: str) -> tuple[list[int], list[str], dict[str, str]]:
@@ -148,43 +186,86 @@ class PageRank(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Propagate rows. [N, F]."""
-        held = _BLOCKS.get(edge_index)
-        version = edge_index._version
-        of = (version, len(x), x.dtype)
-        if held is None or held[0] != of:
-            block = build(edge_index, len(x), "gcn", dtype=x.dtype)
-            held = _BLOCKS[edge_index] = (of, block)
-        block = held[1]
+        block = _block(edge_index, len(x), x.dtype, "gcn")
         h = x
         for _ in range(self.steps):
             h = torch.lerp(block.aggregate(h, weight=block.weight), x, self.alpha)
         return h
 
 
-def _operation(name: str, width: int) -> nn.Module:
-    import torch_geometric.nn as pyg
+class _Operation(nn.Module):
+    """One operation, from one width to another; ``skip`` is the identity.
 
-    if name in ("fc", "skip"):
-        return nn.Linear(width, width) if name == "fc" else nn.Identity()
-    if name == "gat":
-        heads = 4 if width % 4 == 0 else 1
-        return pyg.GATConv(width, width // heads, heads=heads)
-    if name == "gin":
-        inner = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
-        )
-        return pyg.GINConv(inner)
+    ``narrow``: a map stands in front, as PyG's layers take no sparse rows.
+    """
+
+    def __init__(
+        self, name: str, inputs: int, outputs: int, dropout: float, narrow: bool
+    ) -> None:
+        super().__init__()
+        self.name = name
+        maps = narrow or (name == "ppr" and inputs != outputs)
+        self.lin = _linear(inputs, outputs, bias=not narrow) if maps else None
+        width = outputs if narrow else inputs
+        self.layer = _layer(name, width, outputs, dropout)
+
+    def forward(self, x: Any, edge_index: Tensor) -> Tensor:
+        """Rows of all nodes."""
+        if self.lin is not None:
+            x = linear(x, self.lin)
+        if self.name == "fc":
+            return linear(x, self.layer)  # type: ignore[arg-type]
+        if self.name in _KINDS:
+            block = _block(edge_index, x.shape[0], x.dtype, _KINDS[self.name])
+            return self.layer(x, block)
+        return self.layer(x) if self.name == "skip" else self.layer(x, edge_index)
+
+
+def _layer(name: str, inputs: int, outputs: int, dropout: float) -> nn.Module:
+    if name == "skip":
+        return nn.Identity()
+    if name == "fc":
+        return _linear(inputs, outputs)
     if name == "ppr":
         return PageRank()
+    if name == "gcn":
+        return GCNLayer(inputs, outputs)
+    if name == "sage":
+        return SAGELayer(inputs, outputs)
+    if name == "gat":
+        heads = 4 if outputs % 4 == 0 else 1
+        return GATLayer(inputs, outputs // heads, heads=heads, dropout=dropout)
+    import torch_geometric.nn as pyg
+
+    if name == "gin":
+        inner = nn.Sequential(
+            nn.Linear(inputs, inputs), nn.ReLU(), nn.Linear(inputs, outputs)
+        )
+        return pyg.GINConv(inner)
     if name == "cheb":
-        return pyg.ChebConv(width, width, K=2)
-    kinds: dict[str, Any] = {
-        "gcn": pyg.GCNConv,
-        "sage": pyg.SAGEConv,
-        "arma": pyg.ARMAConv,
-        "graph": pyg.GraphConv,
-    }
-    return kinds[name](width, width)
+        return pyg.ChebConv(inputs, outputs, K=2)
+    kinds: dict[str, Any] = {"arma": pyg.ARMAConv, "graph": pyg.GraphConv}
+    return kinds[name](inputs, outputs)
+
+
+def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """Glorot-uniform weights, zero bias: rows of sum one drown in a bias of torch's size."""
+    made = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.xavier_uniform_(made.weight)
+    if bias:
+        nn.init.zeros_(made.bias)
+    return made
+
+
+def _block(edge_index: Tensor, count: int, dtype: torch.dtype, kind: Kind) -> Block:
+    """The prepared structure of edges, kept for the next epoch."""
+    of = (edge_index._version, count, dtype)
+    held = _BLOCKS.get(edge_index)
+    if held is None or held[0] != of:
+        held = _BLOCKS[edge_index] = (of, {})
+    if kind not in held[1]:
+        held[1][kind] = build(edge_index, count, kind, dtype=dtype)
+    return held[1][kind]
 
 
 def _rows(x: Tensor) -> Any:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graphlab.models import SearchedGNN
+from graphlab.models import GCN, SearchedGNN
 from graphlab.models.searched import OPERATIONS, PageRank, parse
 from graphlab.nag import spaces
 from graphlab.nag.spaces.nas_bench_graph import OPS
@@ -83,17 +83,47 @@ def test_what_is_no_architecture_is_refused(text):
         SearchedGNN(4, 2, architecture=text)
 
 
-def test_plain_ends_only_change_the_width():
+def test_plain_ends_are_gcn_and_appnp():
     torch.manual_seed(0)
-    text = "0,1,2,3|gcn,gcn,skip,skip|hidden=8|ends=plain"
-    model = SearchedGNN(5, 3, architecture=text).eval()
+    settings = "hidden=8|dropout=0|ends=plain"
+    model = SearchedGNN(5, 3, architecture=f"0,1,2,3|gcn,gcn,skip,skip|{settings}")
     x, edges = torch.rand(6, 5), ring(6)
+    gcn = GCN(5, 3, hidden_channels=8, dropout=0.0, normalise_rows=True)
+    weights = dict(zip(gcn.state_dict(), model.state_dict().values(), strict=True))
+    gcn.load_state_dict(weights)
+    torch.testing.assert_close(model(x, edges), gcn(x, edges))
+
+    model = SearchedGNN(5, 3, architecture=f"0,1,2,3|fc,ppr,skip,skip|{settings}")
+    fc, ppr = model.layers[0].layer, model.layers[1].lin
     rows = x / x.sum(1, keepdim=True)
-    first, second = model.layers[0], model.layers[1]
-    h = second(first(model.lin_in(rows), edges).relu(), edges)
-    torch.testing.assert_close(model(x, edges), model.lin_out(h))
+    logits = ppr(fc(rows).relu())
+    torch.testing.assert_close(model(x, edges), PageRank()(logits, edges))
     with pytest.raises(ValueError, match="`ends` must be one of 'relu', 'plain'"):
         SearchedGNN(5, 3, architecture="0|gcn|ends=none")
+
+
+def test_plain_ends_are_summed_and_mapped_where_they_are_read_again():
+    torch.manual_seed(0)
+    text = "0,1,1,0|fc,skip,fc,skip|hidden=8|dropout=0|ends=plain"
+    model = SearchedGNN(5, 3, architecture=text)
+    assert model.ends == [1, 3, 0]
+    x = torch.rand(6, 5)
+    rows = x / x.sum(1, keepdim=True)
+    inner = model.layers[0].layer(rows)
+    expected = model.maps["1"](inner.relu()) + model.layers[2].layer(inner.relu())
+    torch.testing.assert_close(model(x, ring(6)), expected + model.maps["0"](rows))
+
+
+@pytest.mark.parametrize("ends", ["relu", "plain"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_reads_sparse_features_and_ends_the_network(operation, ends):
+    torch.manual_seed(0)
+    x = (torch.rand(30, 200) < 0.03).float()
+    text = f"0,1,0,1|{operation},{operation},skip,{operation}|ends={ends}|hidden=8"
+    model = SearchedGNN(200, 3, architecture=text).eval()
+    dense = model(x.clone().requires_grad_(True), ring(30))
+    assert dense.shape == (30, 3)
+    torch.testing.assert_close(model(x, ring(30)), dense)
 
 
 def test_pagerank_is_appnps():
