@@ -17,12 +17,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.models import adpa_table, lagnn_table
 from graphlab import sizes
 from graphlab.report import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- records:begin -->", "<!-- records:end -->"
 NONE = "No records yet; `graphlab bench` lists what can be measured."
+# Records whose cases are compared with each other, by benchmark.
+_TABLES = {"adpa": adpa_table.markdown, "lagnn": lagnn_table.markdown}
 _SCORES = (
     "recipe",
     "split",
@@ -116,6 +119,11 @@ def full(records: dict[str, list[dict[str, Any]]]) -> str:
         "# Records\n\nWritten by `python -m benchmarks.readme_tables` from the JSON files here."
     ]
     for name, entries in records.items():
+        if name in _TABLES and entries:
+            parts.append(
+                f"## {name}\n\n{_TABLES[name](entries)}\n\n{_made_by(entries)}"
+            )
+            continue
         if all(record["case"].count("/") == 2 for record in entries) and entries:
             parts.append(f"## {name}\n\n{_crossed(entries)}\n\n{_made_by(entries)}")
             continue

@@ -2,10 +2,9 @@
 
 Every case is (data set, model, direction). Its settings are those of best validation score
 among ``--trials`` drawn by ``graphlab tune`` on split 0, the same number for every model;
-then each seed s trains on split s and reads the test set once. ``auto`` is no run of its own:
-for each split it takes the directed or the undirected run, as ``gl.diagnose_direction`` says
-from that split's training labels. Ridge rows are the diagnosis' probe in closed form;
-``+rows`` adds each node's rows of the adjacency matrix.
+then each seed s trains on split s and reads the test set once; for ``auto`` the table takes
+one of two runs (:mod:`benchmarks.models.adpa_table`). Ridge rows are the diagnosis' probe in
+closed form; ``+rows`` adds each node's rows of the adjacency matrix.
 
 Settings, trials and finished seeds are in the record, so a stopped run, here or in another
 checkout, goes on with what is missing.
@@ -28,10 +27,11 @@ from typing import Any
 import torch
 
 from benchmarks import harness
-from benchmarks.models import seeds
+from benchmarks.models import adpa_table, seeds
+from benchmarks.models.adpa_table import DATA, DIRECTED, MODELS, SEEDS
 from graphlab import datasets, progress
 from graphlab.datasets import Dataset
-from graphlab.evaluate import Difference, metric
+from graphlab.evaluate import metric
 from graphlab.graph.directed import PATTERNS, DirectedOperators
 from graphlab.models import diagnose_direction, ridge
 from graphlab.models.sparse import features, normalised
@@ -39,27 +39,6 @@ from graphlab.tasks import node, target
 from graphlab.tasks.tune import tune
 
 NAME = "adpa"
-SEEDS = 10
-# Small first, so that whole data sets are done early.
-DATA = (
-    "texas",
-    "wisconsin",
-    "cornell_fixed",
-    "chameleon_filtered_directed",
-    "cora_ml",
-    "citeseer_directed",
-    "squirrel_filtered_directed",
-    "minesweeper",
-    "chameleon",
-    "squirrel",
-)
-DIRECTED = {
-    name for name in DATA if name not in ("texas", "wisconsin", "cornell_fixed")
-}
-DIRECTED -= {"minesweeper"}
-# `adpa-reference` repeats the release, defects included; `adpa-wide` is tuned over more.
-RANKED = ("adpa", "mlp", "gcn", "sgc", "sign", "dirgnn", "gcnii", "adpa-reference")
-MODELS = (*RANKED, "adpa-wide")
 FIT = {"epochs": 150, "patience": 30}
 EVERY: dict[str, Any] = {
     "fit.lr": [0.003, 0.01, 0.03],
@@ -207,7 +186,7 @@ def run_case(
         )
         record["machine"] = harness.machine()
         keep(record)
-    progress.say(f"{name}: {_mean(record)}")
+    progress.say(f"{name}: {statistics.fmean(r['test'] for r in record['runs']):.4f}")
 
 
 def keep(record: dict[str, Any]) -> None:
@@ -311,112 +290,6 @@ def _ridge(d: Dataset, z: torch.Tensor, seed: int, auc: bool) -> tuple[float, fl
     return pairs[best][0], pairs[best][1]
 
 
-def _mean(record: dict[str, Any]) -> str:
-    values = [100 * r["test"] for r in record["runs"]]
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.2f}{spread} ({len(values)} seeds)"
-
-
-def rows(data: str) -> dict[str, dict[int, float]]:
-    """Model and direction -> seed -> test score, ``auto`` made from verdicts."""
-    records = {r["case"]: r for r in harness.load(NAME)}
-    found: dict[str, dict[int, float]] = {}
-    for name, record in records.items():
-        if name.startswith(f"{data}/"):
-            row = name.partition("/")[2]
-            found[row] = {r["seed"]: r["test"] for r in record["runs"]}
-    probed = records.get(f"{data}/ridge/directed")
-    if probed is not None and data in DIRECTED:
-        chosen = {r["seed"]: r["direction"] for r in probed["verdicts"]}
-        for model in (*MODELS, "ridge"):
-            pair = {
-                w: found.get(f"{model}/{w}", {}) for w in ("directed", "undirected")
-            }
-            if all(pair.values()):
-                common = set(pair["directed"]) & set(pair["undirected"]) & set(chosen)
-                found[f"{model}/auto"] = {s: pair[chosen[s]][s] for s in sorted(common)}
-    return found
-
-
-def show() -> None:
-    """Print every row with its mean, deviation and paired difference to ADPA's best way."""
-    for data in DATA:
-        found = rows(data)
-        if not found:
-            continue
-        print(data)
-        valid = {
-            r["case"].partition("/")[2]: r.get("tuned", {}).get("valid") or -1.0
-            for r in harness.load(NAME)
-            if r["case"].startswith(f"{data}/adpa/")
-        }
-        ours = max(valid, key=lambda row: valid[row]) if valid else None
-        for row, scores in found.items():
-            line = (
-                f"  {row:24} {_mean({'runs': [{'test': v} for v in scores.values()]})}"
-            )
-            if ours is not None and row != ours:
-                common = sorted(set(scores) & set(found[ours]))
-                if len(common) > 1:
-                    values = tuple(found[ours][s] - scores[s] for s in common)
-                    difference = Difference(values)
-                    low, high = difference.interval()
-                    line += (
-                        f"   {ours} is {100 * difference.mean:+.2f} "
-                        f"[{100 * low:+.2f}, {100 * high:+.2f}]"
-                    )
-            print(line)
-    where = standing()
-    print(f"standing on {where['graphs']} whole graphs, --direction auto")
-    for name, rank in sorted(where["mean_rank"].items(), key=lambda pair: pair[1]):
-        print(f"  mean rank {rank:4.1f}  {name}")
-    print(f"  clearly ahead of every other row: {', '.join(where['won']) or 'nowhere'}")
-    behind = [f"{data} ({', '.join(names)})" for data, names in where["lost"].items()]
-    print(f"  clearly behind: {'; '.join(behind) or 'nowhere'}")
-
-
-def standing() -> dict[str, Any]:
-    """Where ADPA stands: ``auto`` rows (or the only direction), ridge on features beside them.
-
-    A graph counts as lost where some other row is ahead with a paired 95 % interval clear of
-    zero, as won where ADPA is so ahead of every other row. Ranks are over models whose rows
-    are whole on a graph.
-    """
-    lost: dict[str, list[str]] = {}
-    won, ranks = [], []
-    for data in DATA:
-        found = rows(data)
-        table = {}
-        for model in (*RANKED, "ridge"):
-            way = "auto" if f"{model}/auto" in found else "undirected"
-            table[model] = found.get(f"{model}/{way}", {})
-        table["ridge on features"] = found.get("ridge/features", {})
-        way = "directed+rows" if data in DIRECTED else "undirected+rows"
-        table["ridge with rows"] = found.get(f"ridge/{way}", {})
-        if any(len(scores) < SEEDS for scores in table.values()):
-            continue
-        ours, ahead = table["adpa"], 0
-        for name, scores in table.items():
-            if name == "adpa":
-                continue
-            low, high = Difference(tuple(ours[s] - scores[s] for s in ours)).interval()
-            ahead += low > 0
-            if high < 0:
-                lost.setdefault(data, []).append(name)
-        if ahead == len(table) - 1:
-            won.append(data)
-        means = {name: statistics.fmean(v.values()) for name, v in table.items()}
-        order = sorted(means.values(), reverse=True)
-        ranks.append(
-            {
-                name: order.index(m) + 1 + (order.count(m) - 1) / 2
-                for name, m in means.items()
-            }
-        )
-    mean = {n: statistics.fmean(r[n] for r in ranks) for n in (ranks or [{}])[0]}
-    return {"graphs": len(ranks), "lost": lost, "won": won, "mean_rank": mean}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="cases whose name holds this text")
@@ -439,7 +312,7 @@ def main() -> None:
                 run_case(case, chosen.trials, wanted, folder)
         if chosen.only in f"{data}/ridge":
             run_probes(data, wanted)
-    show()
+    print(adpa_table.markdown(harness.load(NAME)))
 
 
 def quick() -> None:

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -33,10 +32,10 @@ import torch
 from torch import nn
 
 from benchmarks import harness
-from benchmarks.models import seeds
+from benchmarks.models import lagnn_table, seeds
+from benchmarks.models.lagnn_table import BUCKETS, DATA, PUBLISHED, SEEDS, bucket, rows
 from graphlab import datasets, progress
 from graphlab.datasets import Dataset
-from graphlab.evaluate import Difference
 from graphlab.models import (
     GAT,
     GCN,
@@ -50,16 +49,6 @@ from graphlab.models.lagnn_controls import NeighborMean, SameFeatures
 from graphlab.tasks import node
 
 NAME = "lagnn"
-DATA = ("cora", "citeseer")
-CHANNELS = ("same", "mean", "ridge", "untrained", "cvae-kl1", "cvae")
-# Published means of the public split (the card's table): backbone -> data -> (plain, LA).
-PUBLISHED = {
-    "gcn": {"cora": (0.815, 0.846), "citeseer": (0.703, 0.747)},
-    "gat": {"cora": (0.830, 0.847), "citeseer": (0.725, 0.737)},
-    "gcnii": {"cora": (0.855, 0.857), "citeseer": (0.734, 0.741)},
-    "grand": {"cora": (0.854, 0.857), "citeseer": (0.754, 0.758)},
-}
-SEEDS = {"gcn": 10, "gat": 5, "gcnii": 5, "grand": 5}
 KINDS: dict[str, Any] = {"gcn": GCN, "gat": GAT, "gcnii": GCNII, "grand": GRAND}
 # Settings of LAGNN's scripts; widths are totals over both branches. As in the release training
 # does not stop early: noise of 500 validation nodes ends rows long before their plateau. The
@@ -104,16 +93,6 @@ LR = {"gcn": 0.03, "gat": 0.01, "gcnii": 0.01, "grand": 0.01}
 VIEWS = {"num_views": 4, "temperature": 0.5, "pool": 10}
 AUGMENTER = {"latent": 10, "hidden": 256}
 STEPS = {"steps": 1000, "batch_size": 64, "lr": 1e-3, "every": 100, "warn": False}
-BUCKETS = ((0, 1), (2, 5), (6, 20), (21, 10**9))
-
-
-def rows(backbone: str) -> list[str]:
-    """Names of a backbone's rows."""
-    if backbone == "grand":
-        return ["plain", "cvae"]
-    if backbone != "gcn":
-        return ["plain", "same+c", "cvae+c"]
-    return ["plain", *(f"{c}{k}" for c in CHANNELS for k in ("", "+c"))]
 
 
 def cases() -> list[tuple[str, str, str, int]]:
@@ -175,8 +154,7 @@ def buckets(d: Dataset, predicted: torch.Tensor) -> dict[str, list[int]]:
     found = {}
     for low, high in BUCKETS:
         inside = (degree >= low) & (degree <= high)
-        name = f"{low}-{high}" if high < 10**9 else f"{low}+"
-        found[name] = [int(right[inside].sum()), int(inside.sum())]
+        found[bucket(low, high)] = [int(right[inside].sum()), int(inside.sum())]
     return found
 
 
@@ -221,77 +199,6 @@ def _save(records: dict[str, Any]) -> None:
     )
 
 
-def show() -> None:
-    """Every row, its paired difference to the plain backbone, and to `same`."""
-    records = {r["case"]: r for r in harness.load(NAME)}
-    for data in DATA:
-        for backbone in SEEDS:
-            plain = _scores(records.get(f"{data}/{backbone}/plain"))
-            if not plain:
-                continue
-            base, goal = PUBLISHED[backbone][data]
-            print(
-                f"{data} {backbone} (published {100 * base:.1f}, LA {100 * goal:.1f})"
-            )
-            for row in rows(backbone):
-                record = records.get(f"{data}/{backbone}/{row}")
-                mine = _scores(record)
-                if not mine or record is None:
-                    continue
-                line = f"  {row:12} {_mean(list(mine.values()))}"
-                if row != "plain":
-                    line += f"   over plain {_paired(mine, plain)}"
-                    line += (
-                        f"   by degree {_by_degree(record, records, data, backbone)}"
-                    )
-                print(line)
-    for name, record in records.items():
-        if "/gcn/" in name and "+c" not in name and "evidence" in record:
-            found = record["evidence"]
-            print(
-                f"{name}: ELBO {found['elbo']:.2f}, KL {found['kl']:.3g} nats, "
-                f"{found['active_units']} active units, {found['share_from_z']:.1%} from z"
-            )
-
-
-def _scores(record: dict[str, Any] | None) -> dict[int, float]:
-    return {} if record is None else {r["seed"]: r["test"] for r in record["runs"]}
-
-
-def _mean(values: list[float]) -> str:
-    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * statistics.fmean(values):.2f}{spread} ({len(values)} seeds)"
-
-
-def _paired(mine: dict[int, float], other: dict[int, float]) -> str:
-    common = sorted(set(mine) & set(other))
-    if len(common) < 2:
-        return "-"
-    difference = Difference(tuple(mine[s] - other[s] for s in common))
-    low, high = difference.interval()
-    return f"{100 * difference.mean:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
-
-
-def _by_degree(
-    record: dict[str, Any], records: dict[str, Any], data: str, backbone: str
-) -> str:
-    plain = {r["seed"]: r for r in records[f"{data}/{backbone}/plain"]["runs"]}
-    parts = []
-    for low, high in BUCKETS:
-        name = f"{low}-{high}" if high < 10**9 else f"{low}+"
-        gains = [
-            100
-            * (r["degrees"][name][0] - plain[r["seed"]]["degrees"][name][0])
-            / max(1, r["degrees"][name][1])
-            for r in record["runs"]
-            if r["seed"] in plain
-        ]
-        parts.append(
-            f"{name}: {statistics.fmean(gains):+.1f}" if gains else f"{name}: -"
-        )
-    return ", ".join(parts)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="cases whose name holds this text")
@@ -302,7 +209,7 @@ def main() -> None:
     chosen = parser.parse_args()
     harness.pin(chosen.threads)
     if chosen.show:
-        show()
+        print(lagnn_table.markdown(harness.load(NAME)))
         return
     held = {
         (*r["case"].split("/"), run["seed"])
@@ -330,7 +237,7 @@ def main() -> None:
         if not chosen.quick:
             keep(case, result, d, evidence)
     if not chosen.quick:
-        show()
+        print(lagnn_table.markdown(harness.load(NAME)))
 
 
 if __name__ == "__main__":
