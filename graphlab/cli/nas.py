@@ -122,6 +122,12 @@ def generate(
     guidance: Annotated[
         str, typer.Option(help="both, gradient, resample or noisy.")
     ] = "both",
+    min_unique: Annotated[
+        float | None,
+        typer.Option(
+            help="Lower --scale until this share of the samples is unique, 0 to 1."
+        ),
+    ] = None,
     cost: Annotated[
         list[str] | None,
         typer.Option(help="Weigh a cost as well: params=0.5. Again for more."),
@@ -157,9 +163,11 @@ def generate(
             costs=_amounts(cost, "--cost"),
             limits=_amounts(limit, "--limit"),
         )
-    elif cost or limit:
-        raise typer.BadParameter("--cost and --limit weigh in with --scores")
-    made = nag.generate(model, count, guidance=guide, steps=steps, seed=seed)
+    elif cost or limit or min_unique is not None:
+        raise typer.BadParameter("--cost, --limit and --min-unique go with --scores")
+    made = nag.generate(
+        model, count, guidance=guide, steps=steps, seed=seed, min_unique=min_unique
+    )
     if plot is not None:
         _draw(found, made.architectures[:6], plot)
     if as_json:
@@ -178,7 +186,8 @@ def generate(
     ]
     columns = ("samples", "valid (%)", "unique (%)", "novel (%)")
     output.show(Table(f"{count:,} samples of {found.name}", columns, rows))
-    output.show(*made.architectures[:10], f"{made.seconds:.2f} s")
+    guided = "" if made.scale is None else f", guidance of scale {made.scale:.3g}"
+    output.show(*made.architectures[:10], f"{made.seconds:.2f} s{guided}")
     if len(made.architectures) > 10:
         output.show(f"and {len(made.architectures) - 10:,} more (--json lists all)")
     if plot is not None:

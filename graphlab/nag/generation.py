@@ -15,6 +15,8 @@ from graphlab.nag.denoiser import Denoiser
 from graphlab.nag.guidance import Guidance
 from graphlab.nag.space import SearchSpace
 
+_HALVINGS = 6
+
 
 @dataclasses.dataclass(frozen=True)
 class Quality:
@@ -43,6 +45,7 @@ class Generation:
         quality: Of all samples.
         uniform: The same figures for as many uniform samples.
         seconds: Of sampling.
+        scale: Of the guidance; None without one.
     """
 
     x: Tensor
@@ -50,6 +53,7 @@ class Generation:
     quality: Quality
     uniform: Quality
     seconds: float
+    scale: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that the command prints with ``--json``."""
@@ -57,6 +61,7 @@ class Generation:
             **dataclasses.asdict(self.quality),
             "uniform": dataclasses.asdict(self.uniform),
             "seconds": self.seconds,
+            "scale": self.scale,
             "architectures": self.architectures,
         }
 
@@ -69,8 +74,13 @@ def generate(
     steps: int | None = None,
     seed: int = 0,
     known: Collection[str] | None = None,
+    min_unique: float | None = None,
 ) -> Generation:
     """Sample architectures from a trained denoiser.
+
+    Strong guidance makes good samples and the same ones again and again. ``min_unique`` finds
+    the strongest that still makes different ones, by halving the range of scales; only the
+    samples' uniqueness is looked at.
 
     Args:
         denoiser: The model.
@@ -79,14 +89,17 @@ def generate(
         steps: Of the sampler; default that of the model's method.
         seed: Names all draws.
         known: Architectures that count as seen; default those that the model was trained on.
+        min_unique: Lower the guidance's scale until this share of the samples is unique.
 
     Returns:
         The valid samples; their quality beside that of uniform sampling.
 
     Raises:
-        ValueError: a count or number of steps below 1, a guidance that the model cannot do.
+        ValueError: a count or number of steps below 1, a guidance that the model cannot do,
+            a share without guidance, outside [0, 1] or out of reach of unguided samples.
 
     Cost: steps * the network's cost for ``count`` architectures; predictors come on top.
+    ``min_unique`` samples up to eight times.
 
     Example:
         >>> from graphlab.nag import spaces
@@ -97,7 +110,13 @@ def generate(
     """
     check.positive("generate", "count", count)
     began = time.perf_counter()
-    x = denoiser.sample(count, guidance=guidance, steps=steps, seed=seed)
+    if min_unique is None:
+        x = denoiser.sample(count, guidance=guidance, steps=steps, seed=seed)
+    else:
+        if guidance is None or not 0 <= min_unique <= 1:
+            need = "be in [0, 1], and None without guidance"
+            check.fail(ValueError, "generate", "min_unique", need, min_unique)
+        x, guidance = _strongest(denoiser, count, guidance, steps, seed, min_unique)
     seconds = time.perf_counter() - began
     seen = denoiser.known if known is None else set(known)
     good = x[denoiser.space.is_valid(x)]
@@ -108,7 +127,41 @@ def generate(
         quality=measure(denoiser.space, x, seen),
         uniform=measure(denoiser.space, uniform, seen),
         seconds=seconds,
+        scale=None if guidance is None else guidance.scale,
     )
+
+
+def _strongest(
+    denoiser: Denoiser,
+    count: int,
+    guidance: Guidance,
+    steps: int | None,
+    seed: int,
+    least: float,
+) -> tuple[Tensor, Guidance]:
+    """Samples of the largest scale at which ``least`` of them are unique, and its guidance."""
+
+    def draw(scale: float) -> tuple[Tensor, Guidance, float]:
+        there = guidance.at(scale)
+        x = denoiser.sample(count, guidance=there, steps=steps, seed=seed)
+        return x, there, measure(denoiser.space, x).uniqueness
+
+    low, high = 0.0, guidance.scale
+    x, there, unique = draw(high)
+    if unique >= least:
+        return x, there
+    x, there, unique = draw(low)
+    if unique < least:
+        need = f"be at most the {unique:.2f} of unguided samples"
+        check.fail(ValueError, "generate", "min_unique", need, least, "ask for fewer")
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        found = draw(middle)
+        if found[2] >= least:
+            low, (x, there, _) = middle, found
+        else:
+            high = middle
+    return x, there
 
 
 def measure(space: SearchSpace, x: Tensor, known: Collection[str] = ()) -> Quality:

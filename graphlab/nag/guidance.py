@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Literal
 
@@ -108,6 +109,12 @@ class Guidance:
         self.objective, self.scale, self.method = objective, scale, method
         self.noisy, self.quantile = noisy, quantile
         self.moves = check.positive("Guidance", "moves", moves, least=0)
+
+    def at(self, scale: float) -> Guidance:
+        """The same guidance with another scale."""
+        made = copy.copy(self)
+        made.scale, made.beta = scale, strength(scale)
+        return made
 
     @property
     def condition(self) -> int:

@@ -53,6 +53,38 @@ def test_a_denoiser_learns_what_its_architectures_share(method):
     assert float((made[:, 0] == made[:, 1]).float().mean()) > 0.8
 
 
+def test_guidance_is_as_strong_as_different_samples_allow(masked):
+    objective = nag.Objective(TINY, count_z)
+    greedy = Guidance(objective, scale=0.95, method="gradient")
+    found = [
+        nag.generate(masked, 100, guidance=greedy, seed=3, min_unique=least)
+        for least in (None, 0.3, 0.6)
+    ]
+    assert found[0].scale == 0.95
+    assert found[0].scale > found[1].scale > found[2].scale > 0
+    assert found[0].quality.uniqueness < 0.3
+    assert found[1].quality.uniqueness >= 0.3
+    assert found[2].quality.uniqueness >= 0.6
+    means = [float(count_z(TINY.one_hot(f.x)).mean()) for f in found]
+    assert means[0] > means[1] > means[2]
+    again = nag.generate(masked, 100, guidance=greedy.at(found[2].scale), seed=3)
+    assert again.x.equal(found[2].x)
+    assert greedy.scale == 0.95
+
+
+@pytest.mark.parametrize(
+    ("least", "guidance", "message"),
+    [
+        (0.5, None, "and None without guidance, got 0.5"),
+        (1.5, Guidance(nag.Objective(TINY, count_z)), r"must be in \[0, 1\]"),
+        (1.0, Guidance(nag.Objective(TINY, count_z)), "of unguided samples"),
+    ],
+)
+def test_unique_shares_that_cannot_be(masked, least, guidance, message):
+    with pytest.raises(ValueError, match=message):
+        nag.generate(masked, 200, guidance=guidance, min_unique=least)
+
+
 @pytest.mark.parametrize("method", ["gradient", "resample", "both"])
 def test_guidance_raises_the_objective_with_its_scale(masked, method):
     objective = nag.Objective(TINY, count_z)
