@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from graphlab.graph import Graph
-from graphlab.graph.directed import both_directions, reciprocated
+from graphlab.graph.directions import both_directions, reciprocated
 from graphlab.ops import rng
 
 # With so many edges, all one way by chance has a probability below 2e-6.

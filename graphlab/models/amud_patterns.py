@@ -15,7 +15,7 @@ from torch import Tensor
 
 from graphlab import ops
 from graphlab.datasets.column import gather
-from graphlab.graph.directed import both_directions, reciprocated
+from graphlab.graph.directions import both_directions, reciprocated
 from graphlab.ops import rng
 
 if TYPE_CHECKING:

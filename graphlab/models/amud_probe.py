@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from graphlab.graph import Graph
-from graphlab.graph.directed import PATTERNS, DirectedOperators, undirected_form
+from graphlab.graph.directed import PATTERNS, DirectedOperators
+from graphlab.graph.directions import undirected_form
 from graphlab.models import ridge
 from graphlab.models.amud_patterns import projected
 from graphlab.ops import rng

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from graphlab import check
 from graphlab.graph import Graph
-from graphlab.graph.directed import both_directions
+from graphlab.graph.directions import both_directions
 from graphlab.models.layers import GATLayer, GCNLayer, SAGELayer
 from graphlab.models.sparse import dropout, features, linear, normalised
 from graphlab.models.structure import Block

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from graphlab import check, ops
 from graphlab.graph import Graph
-from graphlab.graph.directed import both_directions
+from graphlab.graph.directions import both_directions
 from graphlab.models.sparse import features, linear, normalised
 from graphlab.models.structure import Block, build
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphlab import Graph
-from graphlab.graph import DirectedOperators, directed
+from graphlab.graph import DirectedOperators
 from graphlab.graph.directed import PATTERNS, patterns_of_order
 
 THIRD = ("AAT", "TAT", "TTT")
@@ -142,29 +142,6 @@ def test_messages() -> None:
         DirectedOperators(g, r=2)
     with pytest.raises(ValueError, match="`x` must have 5 rows, got 4"):
         DirectedOperators(g).step(torch.zeros(4, 2))
-
-
-@pytest.mark.parametrize("size", [3, 2**24])
-def test_both_directions_are_distinct_and_ascend(
-    size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(directed, "_SLICE", size)
-    edges = np.random.default_rng(0).integers(0, 15, (2, 90))
-    graph = Graph(edges, num_nodes=16)
-    a = np.zeros((16, 16), dtype=bool)
-    a[edges[0], edges[1]] = True
-    np.fill_diagonal(a, False)
-    for (ptr, idx), dense in zip(
-        directed.both_directions(graph), (a, a.T), strict=True
-    ):
-        rows = [idx[ptr[v] : ptr[v + 1]].tolist() for v in range(16)]
-        assert rows == [np.flatnonzero(row).tolist() for row in dense]
-    mutual = directed.reciprocated(*directed.both_directions(graph), 16)
-    assert mutual.tolist() == (a & a.T).sum(1).tolist()
-    both = directed.undirected_form(graph)
-    ptr, idx, _ = both.csc()
-    rows = [idx[ptr[v] : ptr[v + 1]].tolist() for v in range(16)]
-    assert rows == [np.flatnonzero(row).tolist() for row in a | a.T]
 
 
 def test_row_degrees_silence_nodes_without_targets_at_any_power() -> None:
