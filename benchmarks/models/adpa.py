@@ -235,7 +235,8 @@ def run_probes(data: str, chosen: Sequence[int]) -> None:
     records = {r["case"]: r for r in harness.load(NAME)}
     ways = ("directed", "undirected") if data in DIRECTED else ("undirected",)
     wanted = ["features", *ways, *(f"{way}+rows" for way in ways)]
-    if all(f"{data}/ridge/{way}" in records for way in wanted):
+    held = [records.get(f"{data}/ridge/{way}", {"runs": []})["runs"] for way in wanted]
+    if all(set(chosen) <= {r["seed"] for r in runs} for runs in held):
         return
     verdicts = verdicts_of(data, ways[0], chosen)
     for way in wanted:

@@ -7,7 +7,7 @@ one more channel, which is
     mean          the mean of the neighbours
     ridge         the conditional mean of a neighbour, linear, in closed form
     untrained     a generator with random weights
-    cvae-kl1      the generator as in the release (KL weight 1); it has mostly collapsed
+    cvae-kl1      the generator as in the release (KL weight 1)
     cvae          the generator with free bits
 
 each with (``+c``) and without the consistency of K = 4 views. Generators are fitted once for

@@ -25,7 +25,7 @@ _SPARSE = 0.1
 # so many nodes and in this dtype; a block for each kind.
 _BLOCKS: MutableMapping[Tensor, tuple[Any, dict[Kind, Block]]]
 _BLOCKS = WeakTensorKeyDictionary()
-_ROWS: MutableMapping[Tensor, SparseRows] = WeakTensorKeyDictionary()
+_ROWS: MutableMapping[Tensor, tuple[int, SparseRows]] = WeakTensorKeyDictionary()
 
 
 class SearchedGNN(nn.Module):
@@ -33,9 +33,10 @@ class SearchedGNN(nn.Module):
 
     Rows of features are normalised, dropout stands before every operation. With
     ``ends=relu`` :math:`h_0 = xW`, and what no node takes is concatenated in front of an
-    output map, behind a ReLU. With ``ends=plain`` there are no maps but the operations:
-    what reads the features maps them to the width, what no node takes maps to the classes,
-    and several of these are summed. So ``gcn,gcn`` is a GCN of two layers, ``fc,ppr`` APPNP.
+    output map, behind a ReLU. With ``ends=plain`` the operations are the maps: what reads the
+    features takes them to the width, what no node takes to the classes, and several of these
+    are summed. So ``gcn,gcn`` is a GCN of two layers, ``fc,ppr`` APPNP. PyG's operations have
+    a map in front where they read features. Attention weights are dropped as well.
 
     Args:
         in_channels: Width of the features.
@@ -56,8 +57,9 @@ class SearchedGNN(nn.Module):
 
     Source:
         Qin et al., "NAS-Bench-Graph", NeurIPS 2022: DAGs and operations; ``ppr`` is the ten
-        steps of personalised PageRank of APPNP (Gasteiger et al., ICLR 2019), with weights
-        only where the width changes. ``gin``, ``cheb``, ``arma`` and ``graph`` are PyG's.
+        steps of personalised PageRank of APPNP (Gasteiger et al., ICLR 2019), with a map in
+        front only where it reads features or gives classes. ``gin``, ``cheb``, ``arma`` and
+        ``graph`` are PyG's.
 
     Example:
         >>> model = SearchedGNN(3, 2, architecture="0,0,1,2|gcn,sage,skip,fc|hidden=8")
@@ -101,8 +103,9 @@ class SearchedGNN(nn.Module):
             first = self.origin[parent] == 0
             last = k in self.ends and k not in taken
             inputs, outputs = widths[0 if first else 1], widths[2 if last else 1]
-            narrow = self.plain and first and name in _PYG
-            self.layers.append(_Operation(name, inputs, outputs, self.dropout, narrow))
+            # Where a width has to change, whatever the widths are.
+            place = (self.plain and first, self.plain and last)
+            self.layers.append(_Operation(name, inputs, outputs, self.dropout, *place))
         if self.plain:
             # Ends that another operation reads too have the inner width.
             self.maps = nn.ModuleDict(
@@ -196,18 +199,32 @@ class PageRank(nn.Module):
 class _Operation(nn.Module):
     """One operation, from one width to another; ``skip`` is the identity.
 
-    ``narrow``: a map stands in front, as PyG's layers take no sparse rows.
+    Args:
+        name: Of the operation.
+        inputs: Width of the rows.
+        outputs: Width of the result.
+        dropout: Of attention weights.
+        reads: The rows are the network's features, perhaps sparse.
+        ends: The result is the network's, and has the classes' width.
     """
 
     def __init__(
-        self, name: str, inputs: int, outputs: int, dropout: float, narrow: bool
+        self,
+        name: str,
+        inputs: int,
+        outputs: int,
+        dropout: float,
+        reads: bool,
+        ends: bool,
     ) -> None:
         super().__init__()
         self.name = name
-        maps = narrow or (name == "ppr" and inputs != outputs)
+        # PyG's layers take no sparse rows; PageRank has no weights of its own.
+        narrow = reads and name in _PYG
+        maps = narrow or ((reads or ends) and name == "ppr")
         self.lin = _linear(inputs, outputs, bias=not narrow) if maps else None
         width = outputs if narrow else inputs
-        self.layer = _layer(name, width, outputs, dropout)
+        self.layer = _layer(name, width, outputs, dropout, 1 if ends else 4)
 
     def forward(self, x: Any, edge_index: Tensor) -> Tensor:
         """Rows of all nodes."""
@@ -221,7 +238,9 @@ class _Operation(nn.Module):
         return self.layer(x) if self.name == "skip" else self.layer(x, edge_index)
 
 
-def _layer(name: str, inputs: int, outputs: int, dropout: float) -> nn.Module:
+def _layer(
+    name: str, inputs: int, outputs: int, dropout: float, heads: int
+) -> nn.Module:
     if name == "skip":
         return nn.Identity()
     if name == "fc":
@@ -233,7 +252,7 @@ def _layer(name: str, inputs: int, outputs: int, dropout: float) -> nn.Module:
     if name == "sage":
         return SAGELayer(inputs, outputs)
     if name == "gat":
-        heads = 4 if outputs % 4 == 0 else 1
+        heads = heads if outputs % heads == 0 else 1
         return GATLayer(inputs, outputs // heads, heads=heads, dropout=dropout)
     import torch_geometric.nn as pyg
 
@@ -259,6 +278,8 @@ def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
 
 def _block(edge_index: Tensor, count: int, dtype: torch.dtype, kind: Kind) -> Block:
     """The prepared structure of edges, kept for the next epoch."""
+    if edge_index.is_inference():  # has no version to tell changes by
+        return build(edge_index, count, kind, dtype=dtype)
     of = (edge_index._version, count, dtype)
     held = _BLOCKS.get(edge_index)
     if held is None or held[0] != of:
@@ -272,12 +293,13 @@ def _rows(x: Tensor) -> Any:
     """Dense features, or sparse rows of them where most entries are zero."""
     if x.requires_grad or x.layout != torch.strided:
         return features(x)
+    version = None if x.is_inference() else x._version
     found = _ROWS.get(x)
-    if found is not None:
-        return found
+    if found is not None and found[0] == version and version is not None:
+        return found[1]
     if x.shape[1] < 64 or float((x != 0).float().mean()) > _SPARSE:
         return x
     made = features(x.to_sparse())
-    if isinstance(made, SparseRows):
-        _ROWS[x] = made
+    if isinstance(made, SparseRows) and version is not None:
+        _ROWS[x] = (version, made)
     return made

@@ -44,7 +44,7 @@ class Generation:
         architectures: The same as strings.
         quality: Of all samples.
         uniform: The same figures for as many uniform samples.
-        seconds: Of sampling.
+        seconds: Of all sampling, that in search of a scale too.
         scale: Of the guidance; None without one.
     """
 
@@ -78,9 +78,9 @@ def generate(
 ) -> Generation:
     """Sample architectures from a trained denoiser.
 
-    Strong guidance makes good samples and the same ones again and again. ``min_unique`` finds
-    the strongest that still makes different ones, by halving the range of scales; only the
-    samples' uniqueness is looked at.
+    Strong guidance makes good samples and the same ones again and again. ``min_unique`` finds,
+    by halving the range of scales, how strong it can be and still make different ones; only
+    the samples' validity and uniqueness are looked at.
 
     Args:
         denoiser: The model.
@@ -89,14 +89,15 @@ def generate(
         steps: Of the sampler; default that of the model's method.
         seed: Names all draws.
         known: Architectures that count as seen; default those that the model was trained on.
-        min_unique: Lower the guidance's scale until this share of the samples is unique.
+        min_unique: Lower the guidance's scale until this share of the samples is valid and
+            unique.
 
     Returns:
         The valid samples; their quality beside that of uniform sampling.
 
     Raises:
         ValueError: a count or number of steps below 1, a guidance that the model cannot do,
-            a share without guidance, outside [0, 1] or out of reach of unguided samples.
+            a share without guidance, outside [0, 1] or out of reach even of scale 0.
 
     Cost: steps * the network's cost for ``count`` architectures; predictors come on top.
     ``min_unique`` samples up to eight times.
@@ -139,12 +140,13 @@ def _strongest(
     seed: int,
     least: float,
 ) -> tuple[Tensor, Guidance]:
-    """Samples of the largest scale at which ``least`` of them are unique, and its guidance."""
+    """Samples of which ``least`` are valid and unique, of a scale found by halving."""
 
     def draw(scale: float) -> tuple[Tensor, Guidance, float]:
         there = guidance.at(scale)
         x = denoiser.sample(count, guidance=there, steps=steps, seed=seed)
-        return x, there, measure(denoiser.space, x).uniqueness
+        found = measure(denoiser.space, x)
+        return x, there, found.validity * found.uniqueness
 
     low, high = 0.0, guidance.scale
     x, there, unique = draw(high)
@@ -152,7 +154,7 @@ def _strongest(
         return x, there
     x, there, unique = draw(low)
     if unique < least:
-        need = f"be at most the {unique:.2f} of unguided samples"
+        need = f"be at most the {unique:.2f} of samples of scale 0"
         check.fail(ValueError, "generate", "min_unique", need, least, "ask for fewer")
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

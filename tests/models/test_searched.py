@@ -102,6 +102,39 @@ def test_plain_ends_are_gcn_and_appnp():
         SearchedGNN(5, 3, architecture="0|gcn|ends=none")
 
 
+def test_maps_stand_where_they_must_whatever_the_widths():
+    text = "0,1,2,3|fc,ppr,skip,skip|hidden=8|ends=plain"
+    assert SearchedGNN(5, 8, architecture=text).layers[1].lin.out_features == 8
+    text = "0,1|ppr,fc|hidden=64|ends=plain"
+    model = SearchedGNN(64, 3, architecture=text).eval()
+    x = (torch.rand(9, 64) < 0.05).float()
+    dense = model(x.clone().requires_grad_(True), ring(9))
+    torch.testing.assert_close(model(x, ring(9)), dense)
+
+
+@pytest.mark.parametrize("classes", [7, 8])
+def test_one_head_gives_the_classes(classes):
+    text = "0,1|gat,gat|hidden=8|ends=plain"
+    first, last = SearchedGNN(5, classes, architecture=text).layers
+    assert (first.layer.heads, last.layer.heads) == (4, 1)
+    assert last.layer.out_channels == classes
+
+
+@pytest.mark.parametrize("operation", ["gcn", "sage", "gat", "ppr"])
+def test_what_changes_in_place_is_read_again(operation):
+    torch.manual_seed(0)
+    text = f"0,1|fc,{operation}|hidden=8|ends=plain"
+    model = SearchedGNN(200, 3, architecture=text).eval()
+    x, edges = (torch.rand(20, 200) < 0.03).float(), ring(20)
+    model(x, edges)
+    x[:] = (torch.rand(20, 200) < 0.03).float()
+    edges[1] = edges[1].roll(3)
+    expected = model(x.clone(), edges.clone())
+    assert model(x, edges).equal(expected)
+    with torch.inference_mode():
+        assert model(x.clone(), edges.clone()).equal(expected)
+
+
 def test_plain_ends_are_summed_and_mapped_where_they_are_read_again():
     torch.manual_seed(0)
     text = "0,1,1,0|fc,skip,fc,skip|hidden=8|dropout=0|ends=plain"

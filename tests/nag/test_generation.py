@@ -77,7 +77,7 @@ def test_guidance_is_as_strong_as_different_samples_allow(masked):
     [
         (0.5, None, "and None without guidance, got 0.5"),
         (1.5, Guidance(nag.Objective(TINY, count_z)), r"must be in \[0, 1\]"),
-        (1.0, Guidance(nag.Objective(TINY, count_z)), "of unguided samples"),
+        (1.0, Guidance(nag.Objective(TINY, count_z)), "of samples of scale 0"),
     ],
 )
 def test_unique_shares_that_cannot_be(masked, least, guidance, message):

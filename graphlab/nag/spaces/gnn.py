@@ -19,7 +19,7 @@ class GNN(NASBenchGraph):
     """Architecture and training settings together: 9 wirings, 10 operations, 288 settings.
 
     ``graphlab.models.SearchedGNN`` builds what a string says. Beside the operations of the
-    table there is ``ppr``, propagation by personalised PageRank without weights.
+    table there is ``ppr``, propagation by personalised PageRank.
 
     Example:
         >>> space = GNN()
