@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graphlab import check
+from graphlab import check, progress
 from graphlab.nag.denoiser import Denoiser
 from graphlab.nag.guidance import Guidance
 from graphlab.nag.space import SearchSpace
@@ -146,24 +146,29 @@ def _strongest(
         there = guidance.at(scale)
         x = denoiser.sample(count, guidance=there, steps=steps, seed=seed)
         found = measure(denoiser.space, x)
-        return x, there, found.validity * found.uniqueness
+        share = found.validity * found.uniqueness
+        bar.advance(note=f"scale {scale:.3g}: {share:.0%} unique")
+        return x, there, share
 
-    low, high = 0.0, guidance.scale
-    x, there, unique = draw(high)
-    if unique >= least:
+    with progress.track("scales", _HALVINGS + 2, "sampled") as bar:
+        low, high = 0.0, guidance.scale
+        x, there, unique = draw(high)
+        if unique >= least:
+            return x, there
+        x, there, unique = draw(low)
+        if unique < least:
+            need = f"be at most the {unique:.2f} of samples of scale 0"
+            check.fail(
+                ValueError, "generate", "min_unique", need, least, "ask for fewer"
+            )
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            found = draw(middle)
+            if found[2] >= least:
+                low, (x, there, _) = middle, found
+            else:
+                high = middle
         return x, there
-    x, there, unique = draw(low)
-    if unique < least:
-        need = f"be at most the {unique:.2f} of samples of scale 0"
-        check.fail(ValueError, "generate", "min_unique", need, least, "ask for fewer")
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        found = draw(middle)
-        if found[2] >= least:
-            low, (x, there, _) = middle, found
-        else:
-            high = middle
-    return x, there
 
 
 def measure(space: SearchSpace, x: Tensor, known: Collection[str] = ()) -> Quality:
