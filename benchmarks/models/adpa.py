@@ -75,8 +75,8 @@ SPACE: dict[str, dict[str, Any]] = {
     },
     "gcnii": {"model.num_layers": [4, 8], "model.theta": [0.5, 1.5]},
 }
-# Settings of DirGNN's release where it has them, for as long as it trains: what six trials
-# of 150 epochs leave undone.
+# Settings and patience of DirGNN's release where it has them: what six trials of 150 epochs
+# leave undone.
 _RELEASED = {
     "fit.epochs": 2000,
     "fit.patience": 400,

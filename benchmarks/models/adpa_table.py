@@ -142,7 +142,7 @@ def markdown(records: Iterable[dict[str, Any]]) -> str:
         "Accuracy, for minesweeper ROC-AUC: mean and sample deviation over ten splits (fewer "
         "in brackets). Every model is tuned on validation nodes of the first split, which "
         "other splits may test on, with six trials. Not ranked: `dirgnn-released`, the "
-        "settings of DirGNN's release, trained as long as there; and `adpa-wide`, ADPA's first "
+        "settings of DirGNN's release, up to 2000 epochs; and `adpa-wide`, ADPA's first "
         "round, whose test scores were seen before its space was cut to the one of `adpa` (on "
         "validation scores of chameleon); no other model had a second round. "
         "`auto` takes each split's run as `diagnose` says from its training labels. Ridge "
