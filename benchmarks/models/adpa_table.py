@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from graphlab.evaluate import Difference
+from benchmarks.models import seeds
 from graphlab.report import Table
 
 # Small first, so that whole data sets are done early.
@@ -95,7 +95,7 @@ def standing(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
         for name, scores in table.items():
             if name == "adpa":
                 continue
-            low, high = _paired(ours, scores).interval()
+            low, high = seeds.difference(ours, scores).interval()
             ahead += low > 0
             if high < 0:
                 lost.setdefault(data, []).append(name)
@@ -130,7 +130,7 @@ def markdown(records: Iterable[dict[str, Any]]) -> str:
     whole = {d: compared(found[d], d) for d in data}
     for name in whole[data[0]] if data else ():
         if name != "adpa":
-            cells = [_difference(whole[d]["adpa"], whole[d][name]) for d in data]
+            cells = [seeds.cell(whole[d]["adpa"], whole[d][name], 1) for d in data]
             differences.append((name, *cells))
     columns = ("ADPA, auto, over", *(_SHOWN[d] for d in data))
     paired = Table("", columns, differences).markdown()
@@ -182,19 +182,6 @@ def _standing(where: dict[str, Any]) -> str:
         f"- Clearly ahead of every other row: {ahead or 'nowhere'}.\n"
         f"- Clearly behind: {'; '.join(behind) or 'nowhere'}."
     )
-
-
-def _paired(one: Scores, other: Scores) -> Difference:
-    return Difference(tuple(one[s] - other[s] for s in sorted(set(one) & set(other))))
-
-
-def _difference(one: Scores, other: Scores) -> str:
-    if len(set(one) & set(other)) < 2:
-        return "-"
-    found = _paired(one, other)
-    low, high = found.interval()
-    text = f"{100 * found.mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-    return f"**{text}**" if found.is_clear else text
 
 
 def _mean(scores: Scores) -> str:

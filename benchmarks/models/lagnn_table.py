@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from graphlab.evaluate import Difference
+from benchmarks.models import seeds
 from graphlab.report import Table
 
 DATA = ("cora", "citeseer")
@@ -72,8 +72,12 @@ def _table(of: dict[str, dict[str, Any]], data: str, backbone: str) -> str:
         record = of.get(f"{data}/{backbone}/{row}")
         if record is None:
             continue
-        over = "-" if row == "plain" else _paired(record, plain)
-        beside = "-" if same is None or same is record else _paired(record, same)
+        over = "-" if row == "plain" else seeds.cell(_scores(record), _scores(plain), 2)
+        beside = (
+            "-"
+            if same is None or same is record
+            else seeds.cell(_scores(record), _scores(same), 2)
+        )
         gains = ["-"] * len(names) if row == "plain" else _gains(record, plain, names)
         lines.append((row, _mean(record), over, beside, *gains))
     base, goal = (100 * v for v in PUBLISHED[backbone][data])
@@ -94,17 +98,6 @@ def _mean(record: dict[str, Any]) -> str:
     values = [100 * v for v in _scores(record).values()]
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.2f}{spread} ({len(values)})"
-
-
-def _paired(one: dict[str, Any], other: dict[str, Any]) -> str:
-    mine, theirs = _scores(one), _scores(other)
-    common = sorted(set(mine) & set(theirs))
-    if len(common) < 2:
-        return "-"
-    found = Difference(tuple(mine[s] - theirs[s] for s in common))
-    low, high = found.interval()
-    text = f"{100 * found.mean:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
-    return f"**{text}**" if found.is_clear else text
 
 
 def _gains(

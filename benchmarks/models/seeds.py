@@ -91,15 +91,29 @@ def paired(name: str, first: str, second: str) -> str:
         {run["seed"]: run["test"] for run in records[case]["runs"]}
         for case in (first, second)
     ]
-    shared = sorted(set(scores[0]) & set(scores[1]))
-    if len(shared) < 2:
+    found = difference(*scores)
+    if len(found.values) < 2:
         return ""
-    difference = Difference(tuple(scores[0][s] - scores[1][s] for s in shared))
-    low, high = difference.interval()
+    low, high = found.interval()
     return (
-        f"{first} - {second}: {100 * difference.mean:+.2f} over {len(shared)} paired seeds, "
+        f"{first} - {second}: {100 * found.mean:+.2f} over {len(found.values)} paired seeds, "
         f"95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
     )
+
+
+def difference(one: dict[int, float], other: dict[int, float]) -> Difference:
+    """Paired difference of scores by seed, over the seeds that both have."""
+    return Difference(tuple(one[s] - other[s] for s in sorted(set(one) & set(other))))
+
+
+def cell(one: dict[int, float], other: dict[int, float], digits: int) -> str:
+    """Difference and interval in points for a table; bold where clear of zero."""
+    found = difference(one, other)
+    if len(found.values) < 2:
+        return "-"
+    ends = [f"{100 * v:+.{digits}f}" for v in (found.mean, *found.interval())]
+    text = f"{ends[0]} [{ends[1]}, {ends[2]}]"
+    return f"**{text}**" if found.is_clear else text
 
 
 def run_missing(
