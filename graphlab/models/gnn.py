@@ -321,10 +321,10 @@ class GCNII(GNN):
         return linear(self._inputs(features(x)), self.lin_in).relu()
 
     def layer(self, i: int, x: Any, adjacency: Block, x_initial: Any = None) -> Tensor:
-        """Convolution ``i`` and ReLU; behind the last one the output map."""
-        x = ops.dropout(x, self.dropout, self.training)
+        """ReLU of what comes in, convolution ``i``; behind the last one the output map."""
+        x = ops.dropout(x, self.dropout, self.training, relu=True)
         initial = x_initial[: adjacency.num_targets]
-        x = self.convolutions[i](x, initial, adjacency).relu()
+        x = self.convolutions[i](x, initial, adjacency)
         if i + 1 < self.num_layers:
             return x
-        return self.lin_out(ops.dropout(x, self.dropout, self.training))
+        return self.lin_out(ops.dropout(x, self.dropout, self.training, relu=True))

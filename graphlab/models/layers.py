@@ -200,6 +200,10 @@ class GCNIILayer(nn.Module):
 
     def forward(self, x: Tensor, x_initial: Tensor, block: Block) -> Tensor:
         """Compute the targets' rows."""
-        out = block.aggregate(x, weight=block.weight)
-        out = torch.lerp(out, x_initial, self.alpha)
-        return torch.addmm(out, out, self.weight, beta=1 - self.beta, alpha=self.beta)
+        assert block.weight is not None
+        # The factors go into the edges' weights and into one small matrix: rows are passed
+        # over as seldom as can be.
+        out = block.aggregate(x, weight=(1 - self.alpha) * block.weight)
+        out = out.add(x_initial, alpha=self.alpha)
+        identity = torch.eye(len(self.weight), dtype=x.dtype, device=x.device)
+        return out @ torch.lerp(identity, self.weight, self.beta)

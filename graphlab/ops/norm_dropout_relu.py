@@ -100,20 +100,24 @@ def norm_dropout_relu(
     return out.view(x.shape)
 
 
-def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
+def dropout(
+    x: Tensor, p: float, training: bool = True, *, relu: bool = False
+) -> Tensor:
     """Drop values of any shape, on CPU with the draws of :func:`norm_dropout_relu`.
 
+    With ``relu`` negative values become zero in the same pass.
+
     Example:
-        >>> dropout(torch.ones(3), 0.5, training=False)
-        tensor([1., 1., 1.])
+        >>> dropout(torch.tensor([1.0, -1.0]), 0.5, training=False, relu=True)
+        tensor([1., 0.])
     """
     if not training or p == 0 or x.numel() == 0:
-        return x
+        return x.relu() if relu else x
     if x.device.type != "cpu" or x.dtype not in check.FLOAT_DTYPES:
-        return F.dropout(x, p)
+        return F.dropout(x.relu() if relu else x, p)
     # A draw serves four values of a row: narrow rows are read as one.
     rows = x.reshape(-1) if x.dim() and x.shape[-1] < 4 else x
-    return norm_dropout_relu(rows, p=p, relu=False).view(x.shape)
+    return norm_dropout_relu(rows, p=p, relu=relu).view(x.shape)
 
 
 def draw_key() -> int:

@@ -125,6 +125,16 @@ def test_dropout_keeps_shape_and_draws_from_torch():
     assert ops.dropout(x, 0.5, training=False) is x
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_cuts_at_zero_in_the_same_pass(training, dtype):
+    x = torch.randn(40, 8, dtype=dtype)
+    torch.manual_seed(1)
+    expected = ops.dropout(x, 0.5, training).relu()
+    torch.manual_seed(1)
+    assert torch.equal(ops.dropout(x, 0.5, training, relu=True), expected)
+
+
 @pytest.mark.parametrize(
     ("given", "options", "error", "message"),
     [
