@@ -66,9 +66,10 @@ def train(
 
     Example: [bold]graphlab nas train --space nb201 --out nb201.safetensors[/bold]
     """
+    from graphlab.nag import spaces
     from graphlab.tasks import nas
 
-    found = nas.open_space(space)
+    found = spaces.open(space)
     path = out or Path("runs") / f"nas-{found.name}" / _DENOISER
     model = nas.train_denoiser(
         found,
@@ -112,8 +113,8 @@ def generate(
     scores: Annotated[
         Path | None,
         typer.Option(
-            help="Guide by these: a file of nas search, or lines of JSON with "
-            "architecture and score."
+            help="Guide by these: scores.jsonl of a search of GNNs, or lines of JSON "
+            "with architecture and score."
         ),
     ] = None,
     scale: Annotated[
@@ -146,11 +147,12 @@ def generate(
     Example: [bold]graphlab nas generate --space nb201 --count 1000 --json[/bold]
     """
     from graphlab import nag
+    from graphlab.nag import spaces
     from graphlab.tasks import nas
 
     if plot is not None:
         _require_picture(plot)
-    found = nas.open_space(space)
+    found = spaces.open(space)
     model = _denoiser(denoiser, found)
     guide = None
     if scores is not None:
@@ -221,7 +223,10 @@ def search(
             min=0, help="Seeds of the final training, 0: none; of a table: searches."
         ),
     ] = 10,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train.")] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Processes that train; evolution and local use one."),
+    ] = 1,
     root: _Root = None,
     run_dir: Annotated[
         Path | None, typer.Option(help="Run folder; default: runs/nas-<space>-<data>.")
@@ -232,12 +237,13 @@ def search(
     """Search architectures: train GNNs on a data set, or look up nb201 or nas_bench_graph.
 
     The search sees training nodes only; the test set is read once, at the end. A stopped
-    search goes on when the same command is given again. Example: [bold]graphlab nas search
-    --space gnn --data cora[/bold]
+    search of GNNs goes on when the same command is given again. Example: [bold]graphlab nas
+    search --space gnn --data cora[/bold]
     """
+    from graphlab.nag import spaces
     from graphlab.tasks import nas
 
-    found = nas.open_space(space)
+    found = spaces.open(space)
     options: dict[str, Any] = {"surrogate": surrogate, "acquisition": acquisition}
     options = {k: v for k, v in options.items() if v is not None}
     if options and method != "bayesian":
@@ -310,11 +316,12 @@ def evaluate(
     Example: [bold]graphlab nas evaluate "0,1,1,1|gcn,gat,fc,skip|hidden=64|dropout=0.6|
     weight_decay=0.0005|lr=0.01" --data cora[/bold]
     """
+    from graphlab.nag import spaces
     from graphlab.tasks import nas
 
     if plot is not None:
         _require_picture(plot)
-    found = nas.open_space(space)
+    found = spaces.open(space)
     about = nas.describe(
         found, architecture, data, seeds=range(runs), epochs=epochs, root=root
     )

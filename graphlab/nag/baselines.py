@@ -110,16 +110,29 @@ class RegularisedEvolution(RandomSearch):
 
 
 class LocalSearch(RandomSearch):
-    """Evaluate all neighbours, move to the best, start anew where none is better.
+    """Move to a better neighbour; start anew where none is better.
+
+    Args:
+        space: The space.
+        first: Move to the first neighbour that is better; False: evaluate all neighbours and
+            move to the best.
+        seed: Names all draws.
+        by_hash: See :class:`graphlab.nag.bayesian.History`.
 
     Source:
         White et al., "Exploring the Loss Landscape in Neural Architecture Search", UAI 2021.
     """
 
     def __init__(
-        self, space: SearchSpace, *, seed: int = 0, by_hash: bool = True
+        self,
+        space: SearchSpace,
+        *,
+        first: bool = True,
+        seed: int = 0,
+        by_hash: bool = True,
     ) -> None:
         super().__init__(space, seed=seed, by_hash=by_hash)
+        self._first = first
         self._queue: list[Tensor] = []
         self._at: tuple[Tensor, float] | None = None
         self._best: tuple[Tensor, float] | None = None
@@ -128,18 +141,17 @@ class LocalSearch(RandomSearch):
         """Propose untried neighbours, one start at a time."""
         done = len(self.history.y)
         draw = torch.Generator().manual_seed(_key(self._seed, done))
+        better = (
+            self._best is not None
+            and self._at is not None
+            and self._best[1] > self._at[1]
+        )
+        if better and (self._first or not self._queue):
+            self._at = self._best
+            self._expand(draw)
         if not self._queue:
-            better = (
-                self._best is not None
-                and self._at is not None
-                and self._best[1] > self._at[1]
-            )
-            if better:
-                self._at = self._best
-                self._expand(draw)
-            if not self._queue:
-                self._at = self._best = None
-                return self.history.random(1, draw)
+            self._at = self._best = None
+            return self.history.random(1, draw)
         taken, self._queue = self._queue[:count], self._queue[count:]
         return torch.stack(taken)
 

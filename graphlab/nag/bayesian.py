@@ -17,6 +17,9 @@ from graphlab.nag.guidance import Guidance
 from graphlab.nag.objective import Objective
 from graphlab.nag.space import SearchSpace
 
+# A space up to this size is listed where draws find nothing new in it.
+_LISTED = 100_000
+
 
 class Searcher(Protocol):
     """Proposes architectures and learns from their scores."""
@@ -66,6 +69,10 @@ class History:
     def random(self, count: int, draw: torch.Generator) -> Tensor:
         """Uniform architectures that were not evaluated; fewer where the space ends."""
         found = self.fresh(self.space.sample(4 * count + 16, generator=draw))
+        if len(found) < count and self.space.size <= _LISTED:
+            every = self.space.canonical(self.space.enumerate())
+            order = torch.randperm(len(every), generator=draw)
+            found = self.fresh(torch.cat([found, every[order]]))
         return found[:count]
 
     @property
@@ -93,6 +100,9 @@ class Bayesian:
         initial: Random evaluations before the first surrogate.
         candidates: Generated in a round.
         scale: Of the guidance, in [0, 1].
+        guidance: ``gradient``, ``resample`` or ``both``; None: the gradient where the
+            surrogate has one. Candidates are ranked afterwards, so many different ones are
+            worth more than samples of the exact target, of which resampling makes copies.
         refine: Share of candidates that complete good architectures.
         elite: So many of the best are completed, or a tenth of all where that is more.
         costs: Cost name -> weight in the guidance; see :class:`graphlab.nag.Objective`.
@@ -129,6 +139,7 @@ class Bayesian:
         initial: int = 10,
         candidates: int = 200,
         scale: float = 0.7,
+        guidance: str | None = None,
         refine: float = 0.5,
         elite: int = 5,
         costs: dict[str, float] | None = None,
@@ -153,6 +164,7 @@ class Bayesian:
         self._surrogate, self._acquisition = surrogate, acquisition
         self._initial, self._candidates = initial, candidates
         self._scale, self._refine, self._elite = scale, refine, elite
+        self._guidance = guidance
         self._costs, self._loss, self._settings = costs, loss, settings or {}
         self._seed, self._pool = seed, pool
         none = torch.empty(0, space.num_nodes, dtype=torch.int64)
@@ -188,7 +200,7 @@ class Bayesian:
             std,
             self.history.best,
             draw=draw,
-            outputs=model.outputs(pool) if hasattr(model, "outputs") else None,
+            outputs=self._outputs(model, pool),
         )
         chosen = pool[value.argsort(descending=True, stable=True)[:count]]
         if len(chosen) < count:
@@ -199,6 +211,13 @@ class Bayesian:
     def tell(self, x: Tensor, y: Tensor) -> None:
         """Take scores in."""
         self.history.add(x, y)
+
+    def _outputs(self, model: surrogates.Surrogate, pool: Tensor) -> Tensor | None:
+        """What each member says, where Thompson sampling picks one."""
+        if self._acquisition != "ts" or not hasattr(model, "outputs"):
+            return None
+        outputs: Tensor = model.outputs(pool)
+        return outputs
 
     def _generate(self, model: surrogates.Surrogate, draw: torch.Generator) -> Tensor:
         if self._pool is not None:
@@ -212,9 +231,8 @@ class Bayesian:
             costs=self._costs,
             differentiable=model.differentiable,
         )
-        method: Any = "both" if model.differentiable else "resample"
-        if self.denoiser.method == "diffusionnag":
-            method = "gradient"
+        method: Any = "gradient" if model.differentiable else "resample"
+        method = self._guidance or method
         guidance = Guidance(objective, scale=self._scale, method=method, moves=4)
         seed = int(torch.randint(2**31, (1,), generator=draw))
         if self.denoiser.method != "masked":

@@ -15,7 +15,7 @@ from torch import Tensor
 from graphlab import check, files, progress
 from graphlab.errors import StoreError
 from graphlab.nag.diffusionnag import DiffusionNAG
-from graphlab.nag.edm import EDM
+from graphlab.nag.edm import EDM, SOLVERS
 from graphlab.nag.guidance import Guidance
 from graphlab.nag.masked import Masked
 from graphlab.nag.space import SearchSpace
@@ -77,6 +77,11 @@ class Denoiser:
         if hidden % heads:
             need = f"be a multiple of heads = {heads}"
             check.fail(ValueError, "Denoiser", "hidden", need, hidden)
+        check.one_of("Denoiser", "solver", solver, SOLVERS)
+        if method == "diffusionnag" and (hidden, blocks, heads) != (64, 4, 4):
+            need = "be left alone for method='diffusionnag', whose network is the release's"
+            got = f"hidden={hidden}, blocks={blocks}, heads={heads}"
+            check.fail(ValueError, "Denoiser", "hidden", need, got)
         if compat not in (None, "reference"):
             need = "be None or 'reference'"
             check.fail(ValueError, "Denoiser", "compat", need, repr(compat))
@@ -116,7 +121,7 @@ class Denoiser:
         steps: int = 1500,
         batch: int = 256,
         lr: float | None = None,
-        decay: float = 0.995,
+        decay: float | None = None,
         seed: int | None = None,
         quiet: bool = True,
     ) -> Denoiser:
@@ -129,7 +134,8 @@ class Denoiser:
             steps: Optimiser steps.
             batch: Architectures a step.
             lr: Learning rate; default 2e-3, and the release's 2e-5 for ``diffusionnag``.
-            decay: Of the running average of weights.
+            decay: Of the running average of weights; default 0.995, and the release's 0.9999
+                for ``diffusionnag``.
             seed: Of batches and noise; default that of the denoiser.
             quiet: Show no progress.
 
@@ -149,6 +155,7 @@ class Denoiser:
         draw = torch.Generator().manual_seed(self.seed if seed is None else seed)
         reference = self.method == "diffusionnag"
         lr = lr if lr is not None else (2e-5 if reference else 2e-3)
+        decay = decay if decay is not None else (0.9999 if reference else 0.995)
         network = self.backend
         average = copy.deepcopy(network)
         optimiser = torch.optim.Adam(network.parameters(), lr=lr)

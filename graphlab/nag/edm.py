@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,7 +30,9 @@ class EDM(nn.Module):
         hidden: Width of the network.
         blocks: Its depth.
         heads: Its attention heads.
-        solver: ``dpm`` (DPM-Solver++ 2M, one call a step) or ``heun`` (two calls).
+        solver: ``dpm`` (DPM-Solver++ 2M, one call a step) or ``heun`` (two calls). Where
+            particles are resampled, ``dpm`` with noise at each step (SDE-DPM-Solver++ 2M)
+            takes its place: copies of a particle part again.
 
     Source:
         Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models",
@@ -37,7 +41,6 @@ class EDM(nn.Module):
     """
 
     default_steps = 12
-    inputs_extra = 0
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class EDM(nn.Module):
     ) -> None:
         super().__init__()
         self.space = space
+        self.shape = (space.num_nodes, space.num_labels)
         self.solver = check.one_of("Denoiser", "solver", solver, SOLVERS)
         self.network = DenoisingNetwork(space, space.num_labels, hidden, blocks, heads)
         # Variance of a one-hot entry under equally likely labels.
@@ -73,7 +77,9 @@ class EDM(nn.Module):
     def loss(self, x: Tensor, condition: Tensor, draw: torch.Generator) -> Tensor:
         """Cross-entropy of the free nodes' labels."""
         noisy, sigma = self._noisy(x, draw)
-        logits = self._logits(noisy, sigma, condition, self.space.masks(x))
+        # As in sampling: the wiring is not known before it is generated.
+        masks = self.space.allowed.expand(len(x), -1, -1)
+        logits = self._logits(noisy, sigma, condition, masks)
         free = list(self.space.free)
         return F.cross_entropy(logits[:, free].flatten(0, 1), x[:, free].flatten())
 
@@ -127,7 +133,7 @@ class EDM(nn.Module):
                 chosen = particles.step(self._decode(logits, draw), share)
                 x, d, logits = x[chosen], d[chosen], logits[chosen]
                 before = None if before is None else before[chosen]
-            if self.solver == "heun" and to > 0:
+            if self.solver == "heun" and to > 0 and particles is None:
                 slope = (x - d) / sigma
                 there = x + (to - sigma) * slope
                 d2 = self._guided(there, to, guidance, share).softmax(-1)
@@ -138,7 +144,11 @@ class EDM(nn.Module):
                     h = torch.log(sigmas[step] / sigmas[step + 1])
                     r = torch.log(sigmas[step - 1] / sigmas[step]) / h
                     estimate = d + (d - before) / (2 * r)
-                x = (to / sigma) * x + (1 - to / sigma) * estimate
+                keep = (to / sigma) ** (1 if particles is None else 2)
+                x = keep * x + (1 - keep) * estimate
+                if particles is not None:
+                    noise = torch.randn(x.shape, generator=draw)
+                    x = x + to * math.sqrt(1 - keep) * noise
             before = d
         return self.space.canonical(self._decode(logits, None))
 
@@ -158,8 +168,7 @@ class EDM(nn.Module):
             return logits
         if guidance.method == "free":
             without = self._logits(x, level, torch.zeros_like(condition), masks)
-            more = (logits - without).nan_to_num(0.0, 0.0, 0.0)
-            return logits + guidance.beta / 4.0 * more
+            return guidance.amplify(logits, without)
         scaled = x * self._scale(level)
         return guidance.tilt(logits, scaled, level.log() / 4, share)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from graphlab.errors import StoreError
 from graphlab.nag.space import SearchSpace
 
 Evaluate = Callable[[str], float]
+# How every record begins.
+_FIRST = b'{"hash": "'
 
 
 class Evaluator:
@@ -32,6 +35,7 @@ class Evaluator:
 
     Raises:
         StoreError: a damaged line in ``path``, other than a last one cut by a kill.
+        ValueError: ``evaluate`` gave a score that is not finite.
 
     Example:
         >>> from graphlab.nag import spaces
@@ -68,17 +72,22 @@ class Evaluator:
             with ProcessPoolExecutor(
                 min(self.workers, len(todo)), mp_context=get_context("spawn")
             ) as pool:
-                jobs = [(self._evaluate, text) for text in todo.values()]
-                for key, text, (score, seconds) in zip(
-                    todo, todo.values(), pool.map(progress.timed, jobs), strict=True
-                ):
-                    self._keep(key, text, score, seconds)
+                jobs = {
+                    pool.submit(progress.timed, (self._evaluate, text)): (key, text)
+                    for key, text in todo.items()
+                }
+                # Kept as they come, so that a kill loses only what was still running.
+                for job in as_completed(jobs):
+                    self._keep(*jobs[job], *job.result())
         else:
             for key, text in todo.items():
                 self._keep(key, text, *progress.timed((self._evaluate, text)))
         return [float(self.records[key]["score"]) for key in keys]
 
     def _keep(self, key: str, text: str, score: float, seconds: float) -> None:
+        if not math.isfinite(score):
+            need = "give finite scores"
+            check.fail(ValueError, "Evaluator", "evaluate", need, f"{score} for {text}")
         self.calls += 1
         record = {"hash": key, "architecture": text, "score": score, "seconds": seconds}
         self.records[key] = record
@@ -90,23 +99,34 @@ class Evaluator:
                 os.fsync(file.fileno())
 
     def _read(self, path: Path) -> None:
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            # A kill cut the last line; what follows must not be glued to it.
-            os.truncate(path, len(whole))
-        for number, line in enumerate(whole.splitlines(), 1):
+        *lines, rest = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, 1):
             try:
-                record = json.loads(line)
-                self.records[record["hash"]] = record
+                self._take(line)
             except (ValueError, KeyError, TypeError) as error:
                 where = f"line {number} unreadable: {error}"
                 remedy = "delete the line, or name another file"
                 raise StoreError(
                     path, None, "one score a line", where, remedy
                 ) from error
+        if not rest:
+            return
+        # A last line without an end: whole, or cut by a kill; what follows must not be glued
+        # to it. A file of something else stays as it is.
+        try:
+            self._take(rest)
+        except (ValueError, KeyError, TypeError) as error:
+            if not rest.startswith(_FIRST[: len(rest)]):
+                where, remedy = "something else in the last line", "name another file"
+                raise StoreError(
+                    path, None, "one score a line", where, remedy
+                ) from error
+            os.truncate(path, path.stat().st_size - len(rest))
+        else:
+            with open(path, "a") as file:
+                file.write("\n")
 
-
-def scores(evaluator: Evaluator, texts: Sequence[str]) -> list[float]:
-    """Score architectures given as strings."""
-    return evaluator(evaluator.space.encode(texts))
+    def _take(self, line: bytes) -> None:
+        record = json.loads(line)
+        record["score"] = float(record["score"])
+        self.records[record["hash"]] = record

@@ -35,7 +35,7 @@ def strength(scale: float) -> float:
 
 
 class Guidance:
-    """Pulls generation towards an objective.
+    r"""Pulls generation towards an objective.
 
     ``gradient``
         A clean predictor on the denoised estimate: logits are tilted by the gradient of the
@@ -45,13 +45,15 @@ class Guidance:
         A black box: particles are resampled by the objective of a drawn completion
         (Feynman-Kac), consistent with the target in the limit of many.
     ``both``
-        Gradient and resampling.
+        Gradient and resampling. The objective counts twice, as weights leave out that
+        proposals were tilted: sharper than either at the same scale.
     ``noisy``
         A predictor trained on noisy architectures at all levels
         (:class:`graphlab.nag.NoiseAwarePredictor`), as DiffusionNAG has it.
     ``free``
-        Classifier-free: the denoiser was trained with each architecture's quantile; the
-        difference to the unconditional model is amplified.
+        Classifier-free: the denoiser was trained with each architecture's quantile; its
+        difference to the unconditional model is taken :math:`\beta / 4` times: scale 0.5 is
+        the conditional model.
 
     Args:
         objective: What to pull towards; unused by ``free``, and by ``noisy`` except to rank.
@@ -126,6 +128,12 @@ class Guidance:
         """Whether particles are resampled."""
         return self.method in ("resample", "both") and self.beta > 0
 
+    def amplify(self, logits: Tensor, without: Tensor) -> Tensor:
+        """Logits of ``free`` from those with and without the condition."""
+        # -inf - -inf: what is not allowed stays so.
+        more = (logits - without).nan_to_num(0.0, 0.0, 0.0)
+        return without + self.beta / 4.0 * more
+
     def tilt(self, logits: Tensor, x: Tensor, level: Tensor, share: float) -> Tensor:
         """Bend logits [B, V, F] of the denoised architecture.
 
@@ -160,7 +168,8 @@ class Particles:
     """Feynman-Kac weights of a batch of particles.
 
     The potential after step s is ``beta * share_s * z`` of a drawn completion; particles are
-    resampled (systematically) whenever the effective sample size falls below half.
+    resampled (systematically) whenever the effective sample size falls below half, and behind
+    the last step, so that those that are left weigh the same.
     """
 
     def __init__(self, guidance: Guidance, count: int, draw: torch.Generator) -> None:
@@ -179,7 +188,7 @@ class Particles:
         weight = (self._log_weight - self._log_weight.max()).exp().double()
         weight = weight / weight.sum()
         count = len(weight)
-        if 1.0 / float(weight.square().sum()) > 0.5 * count:
+        if share < 1.0 and 1.0 / float(weight.square().sum()) > 0.5 * count:
             return torch.arange(count)
         start = torch.rand(1, generator=self._draw, dtype=torch.float64)
         ticks = (torch.arange(count, dtype=torch.float64) + start) / count

@@ -29,7 +29,6 @@ class Masked(nn.Module):
     """
 
     default_steps = 8
-    inputs_extra = 1
 
     def __init__(
         self, space: SearchSpace, hidden: int, blocks: int, heads: int
@@ -37,6 +36,7 @@ class Masked(nn.Module):
         super().__init__()
         self.space = space
         self.token = space.num_labels
+        self.shape = (space.num_nodes, space.num_labels + 1)
         self.network = DenoisingNetwork(
             space, space.num_labels + 1, hidden, blocks, heads
         )
@@ -164,11 +164,8 @@ class Masked(nn.Module):
         if guidance is None:
             return self._logits(x, level, condition)
         if guidance.method == "free":
-            with_it = self._logits(x, level, condition)
             without = self._logits(x, level, torch.zeros_like(condition))
-            # -inf - -inf: what is not allowed stays so.
-            more = (with_it - without).nan_to_num(0.0, 0.0, 0.0)
-            return with_it + guidance.beta / 4.0 * more
+            return guidance.amplify(self._logits(x, level, condition), without)
         logits = self._logits(x, level, condition)
         known = x != self.token
         logits = torch.where(

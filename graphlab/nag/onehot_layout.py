@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from graphlab.nag.space import SearchSpace, closure
@@ -35,6 +36,10 @@ class Layout:
     def encode(self, x: Tensor) -> Tensor:
         """int64 [B, V] -> float [B, n, width] of zeros and ones."""
         return self.space.one_hot(x)
+
+    def relaxed(self, rows: Tensor) -> Tensor:
+        """Rows in [0, 1] as the space's one-hot, differentiable: [B, V, F]."""
+        return rows
 
     def decode(self, rows: Tensor) -> Tensor:
         """The best allowed label of each row: always an architecture."""
@@ -72,6 +77,14 @@ class StageLayout(Layout):
         """Layers that exist, one-hot."""
         one_hot = self.space.one_hot(x)[:, STAGES:, : self.width]
         return one_hot * self.mobile.present(x).flatten(1)[..., None]
+
+    def relaxed(self, rows: Tensor) -> Tensor:
+        """Depths by how much of the last two layers is there; a missing layer is ``3-3``."""
+        there = rows.sum(-1).clamp(max=1)
+        third, fourth = there.view(-1, STAGES, LAYERS)[..., 2:].unbind(-1)
+        depth = torch.stack([1 - third, third * (1 - fourth), third * fourth], -1)
+        first = torch.cat([rows[..., :1] + (1 - there)[..., None], rows[..., 1:]], -1)
+        return torch.cat([F.pad(depth, (self.width, 0)), F.pad(first, (0, 3))], 1)
 
     def decode(self, rows: Tensor) -> Tensor:
         """The best type of each layer; depths from which layers reach one half."""

@@ -26,7 +26,7 @@ class Ensemble(nn.Module):
         space: The space.
         members: Number of MLPs.
         hidden: Width of both hidden layers.
-        loss: ``mse``, or ``kendall`` (rank).
+        loss: ``mse``, or ``kendall`` (rank), where members differ by their weights alone.
         steps: Full-batch Adam steps of :meth:`fit`.
         lr: Learning rate.
         weight_decay: Decoupled weight decay.
@@ -158,12 +158,11 @@ class NoiseAwarePredictor(nn.Module):
     ) -> None:
         super().__init__()
         self._backend = denoiser.backend
-        space: SearchSpace = denoiser.space
-        inputs = space.num_labels + self._backend.inputs_extra
+        nodes, inputs = self._backend.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.embed = nn.Linear(inputs, hidden)
-            self.position = nn.Parameter(0.1 * torch.randn(space.num_nodes, hidden))
+            self.position = nn.Parameter(0.1 * torch.randn(nodes, hidden))
             self.noise = nn.Linear(hidden, hidden)
             self.blocks = nn.ModuleList(Block(hidden, 4) for _ in range(blocks))
             self.head = nn.Sequential(

@@ -16,7 +16,6 @@ from graphlab.models import SearchedGNN
 from graphlab.nag import spaces
 from graphlab.tasks import calling, labels
 from graphlab.tasks.nas_generation import guidance_from as guidance_from
-from graphlab.tasks.nas_generation import open_space as open_space
 from graphlab.tasks.nas_generation import train_denoiser as train_denoiser
 from graphlab.tasks.nas_tables import niches
 from graphlab.tasks.nas_tables import search_table as search_table
@@ -103,7 +102,8 @@ def search(
         folds: Trainings an evaluation.
         epochs: Of each; with few, what learns fast would win.
         final_seeds: Seeds of the final training; empty: no final training.
-        workers: Processes that train side by side.
+        workers: Processes that train side by side; ``evolution`` and ``local`` propose one
+            architecture at a time and use one.
         root: Folder of data sets.
         run_dir: Folder for scores, config and the final run; the same call goes on in it.
         model: Makes the model from an architecture.
@@ -135,6 +135,7 @@ def search(
         "folds": folds,
         "epochs": epochs,
         "settings": dict(settings or {}),
+        "model": f"{model.__module__}:{getattr(model, '__qualname__', model)}",
     }
     if folder is not None:
         _require_same(folder, config)

@@ -1,4 +1,4 @@
-"""Generators of architectures for commands: open a space, train a denoiser, guide by scores."""
+"""Generators of architectures for commands: train a denoiser, guide it by scores."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from graphlab import check, nag
-from graphlab.nag import spaces
 
 # A space up to this size is listed and split; of a larger one architectures are drawn.
 _LISTED = 100_000
-# Training scores that a noise-aware predictor needs to be of use; fewer guide by "both".
+# Scores that a predictor can be fitted to.
 _FEWEST = 2
 
 
@@ -44,7 +43,7 @@ def train_denoiser(
         ValueError: a share outside (0, 1], or what the denoiser refuses.
 
     Example:
-        >>> model = train_denoiser(spaces.NB201(), steps=2)
+        >>> model = train_denoiser(nag.spaces.NB201(), steps=2)
         >>> model.history["architectures"]
         7812
     """
@@ -59,11 +58,6 @@ def train_denoiser(
     else:
         x = space.sample(architectures, seed=seed)
     return model.fit(x, steps=steps, quiet=False)
-
-
-def open_space(name: str) -> nag.SearchSpace:
-    """A space by name or from a JSON file; see :func:`graphlab.nag.spaces.open`."""
-    return spaces.open(name)
 
 
 def read_scores(space: nag.SearchSpace, path: str | Path) -> tuple[Tensor, Tensor]:
@@ -107,7 +101,8 @@ def guidance_from(
         denoiser: What will be guided.
         path: See :func:`read_scores`.
         scale: In [0, 1].
-        method: ``both``, ``gradient``, ``resample`` or ``noisy``.
+        method: ``both`` (for a ``diffusionnag`` denoiser: ``gradient``), ``gradient``,
+            ``resample`` or ``noisy``.
         costs: See :class:`graphlab.nag.Objective`.
         limits: See there.
     """
@@ -117,7 +112,7 @@ def guidance_from(
     predictor = nag.Ensemble(space, steps=300).fit(x, y)
     objective = nag.Objective(space, predictor.relaxed, costs=costs, limits=limits)
     kind: Any = method
-    if denoiser.method == "diffusionnag" and method in ("both", "resample"):
+    if denoiser.method == "diffusionnag" and method == "both":
         kind = "gradient"
     noisy = None
     if method == "noisy":

@@ -6,7 +6,7 @@ import torch
 from graphlab import nag
 from graphlab.nag import Guidance, spaces
 from graphlab.nag.diffusionnag import DiffusionNAG
-from graphlab.nag.guidance import strength
+from graphlab.nag.guidance import Particles, strength
 
 TINY = spaces.from_json(
     {
@@ -22,7 +22,9 @@ def count_z(one_hot):
 
 
 def small(space, method="masked", steps=60, **settings):
-    model = nag.Denoiser(space, method, hidden=16, blocks=1, **settings)
+    if method != "diffusionnag":
+        settings = {"hidden": 16, "blocks": 1, **settings}
+    model = nag.Denoiser(space, method, **settings)
     return model.fit(space.sample(200, seed=0), steps=steps, batch=64)
 
 
@@ -118,6 +120,98 @@ def test_resampling_meets_the_boltzmann_distribution(masked):
     expected = float((weight * z).sum())
     found = objective.values(masked.sample(2000, guidance=guide, steps=5, seed=1))
     assert float(found.mean()) == pytest.approx(expected, abs=0.3)
+
+
+def test_particles_left_behind_weigh_the_same():
+    # Weak guidance of uniform draws: without the last resampling their mean would stay at
+    # the unguided one. 4000 of 243: standard error 0.02, tolerance five times that.
+    objective = nag.Objective(TINY, count_z)
+    guide = Guidance(objective, scale=0.05, method="resample")
+    z = objective.values(TINY.enumerate())
+    expected = float(((strength(0.05) * z).softmax(0) * z).sum())
+    x = TINY.sample(4000, seed=0)
+    draw = torch.Generator().manual_seed(0)
+    chosen = Particles(guide, len(x), draw).step(x, share=1.0)
+    assert float(objective.values(x[chosen]).mean()) == pytest.approx(expected, abs=0.1)
+    assert expected > 0.15
+
+
+def test_copies_of_an_edm_particle_part_again():
+    # 1000 exact draws of p(x) exp(beta z) would hold 199 of the 243 architectures; copies that
+    # stayed together would leave far fewer.
+    model = small(TINY, "edm")
+    objective = nag.Objective(TINY, count_z)
+    z = objective.values(TINY.enumerate())
+    share = (strength(0.2) * z).softmax(0)
+    guide = Guidance(objective, scale=0.2, method="resample")
+    x = model.sample(1000, guidance=guide, seed=1)
+    mean = float(objective.values(x).mean())
+    assert mean == pytest.approx(float((share * z).sum()), abs=0.3)
+    different = float((1 - (1 - share) ** 1000).sum())
+    assert len(x.unique(dim=0)) > 0.8 * different
+
+
+def test_a_scale_of_one_half_is_the_conditional_model():
+    torch.manual_seed(0)
+    with_it, without = torch.randn(2, 4, 5, 3)
+    with_it[:, 0, 0] = without[:, 0, 0] = -torch.inf
+    for scale, expected in ((0.0, without), (0.5, with_it)):
+        made = Guidance(method="free", scale=scale).amplify(with_it, without)
+        torch.testing.assert_close(made, expected)
+
+
+def test_the_reference_sampler_finds_a_gaussian_from_its_exact_score():
+    # Data N(m, 0.3^2) an entry: the score of X_t is (m - x) / (0.3^2 + sigma^2). What comes
+    # out is then N(m, 0.3^2), sigma_min aside; 40,000 entries: standard errors under 0.003.
+    backend = DiffusionNAG(spaces.NB201())
+    middle = torch.linspace(-1, 1, 7)
+    del backend.network
+    backend.network = lambda x, sigma, mask: (
+        (middle - x) / (0.09 + sigma[:, None, None] ** 2)
+    )
+    backend.layout.decode = lambda rows: 2 * rows - 1
+    draw = torch.Generator().manual_seed(0)
+    out = backend.sample(720, None, 500, draw)
+    assert (out.mean((0, 1)) - middle).abs().max() < 0.03
+    assert float((out - middle).std()) == pytest.approx(0.3, abs=0.03)
+
+
+def test_noise_free_guidance_of_the_reference_goes_through_its_network():
+    backend = DiffusionNAG(TINY)
+    del backend.network
+    backend.network = lambda x, sigma, mask: -3.0 * x
+    objective = nag.Objective(TINY, count_z)
+    guide = Guidance(objective, scale=0.5, method="gradient")
+    x = 0.1 * torch.randn(2, 5, 3)
+    sigma = torch.tensor(0.5)
+    inner = (1 - 3 * 0.25) * x  # x + sigma^2 * score, whose derivative is 1/4
+    clean = ((inner + 1) / 2).requires_grad_()
+    (gradient,) = torch.autograd.grad(objective(clean).sum(), clean)
+    expected = -3.0 * x + guide.beta * gradient / 2 / 4
+    torch.testing.assert_close(backend._score(x, sigma, guide), expected)
+
+
+@pytest.mark.parametrize("method", ["noisy", "gradient"])
+def test_the_reference_is_guided_where_rows_are_not_nodes(method):
+    space = spaces.MobileNetV3()
+    model = nag.Denoiser(space, "diffusionnag")
+    x = space.sample(20, seed=0)
+    layout = model.backend.layout
+    assert layout.relaxed(layout.encode(x)).equal(space.one_hot(x))
+    noisy = None
+    if method == "noisy":
+        noisy = nag.NoiseAwarePredictor(model, hidden=16, blocks=1)
+        noisy.fit(x, x[:, 0].float(), steps=1)
+    objective = nag.Objective(space, lambda h: h[:, :5, 11].sum(1))
+    guide = Guidance(objective, scale=0.5, method=method, noisy=noisy)
+    assert bool(space.is_valid(model.sample(4, guidance=guide, steps=2)).all())
+
+
+def test_settings_that_a_method_would_ignore_are_refused():
+    with pytest.raises(ValueError, match="network is the release's, got hidden=16"):
+        nag.Denoiser(TINY, "diffusionnag", hidden=16)
+    with pytest.raises(ValueError, match="`solver` must be one of"):
+        nag.Denoiser(TINY, solver="euler")
 
 
 def test_costs_and_limits_enter_the_objective(masked):

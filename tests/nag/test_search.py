@@ -8,7 +8,7 @@ import torch
 from graphlab import nag
 from graphlab.nag import baselines, controls, spaces, surrogates
 from graphlab.nag.acquisition import NAMES, acquire
-from graphlab.nag.bayesian import Bayesian
+from graphlab.nag.bayesian import Bayesian, History
 from graphlab.nag.meta import MetaPredictor, TaskPrior, summary
 from graphlab.nag.ranking import kendall_loss
 from graphlab.nag.set_encoder import DatasetEncoder, SetPool, class_samples
@@ -139,9 +139,51 @@ def test_an_evaluator_caches_by_hash_and_resumes(tmp_path):
         1,
         2,
     ]
-    path.write_text("nonsense\n")
-    with pytest.raises(OSError, match="line 1 unreadable"):
-        nag.Evaluator(space, score, path=path)
+    whole = path.read_text()
+    path.write_text(whole.rstrip("\n"))  # written by hand
+    assert len(nag.Evaluator(space, score, path=path).records) == 2
+    assert path.read_text() == whole
+    for text, message in (
+        ("nonsense\n", "line 1 unreadable"),
+        ('{"hash": "a"}\n', "line 1 unreadable: 'score'"),
+        ("notes", "something else in the last line"),
+    ):
+        path.write_text(text)
+        with pytest.raises(OSError, match=message):
+            nag.Evaluator(space, score, path=path)
+        assert path.read_text() == text
+
+
+def test_scores_that_are_no_numbers_are_refused(tmp_path):
+    path = tmp_path / "scores.jsonl"
+    evaluator = nag.Evaluator(SPACE, lambda text: float("nan"), path=path)
+    with pytest.raises(ValueError, match=r"must give finite scores, got nan for"):
+        evaluator(SPACE.sample(1))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_local_search_moves_to_the_first_better_neighbour_or_sees_all(first):
+    start = SPACE.sample(1, seed=0)
+    search = baselines.LocalSearch(SPACE, first=first, by_hash=False)
+    search.tell(start, torch.tensor([0.0]))
+    near = search.ask(1)
+    assert int((near != start).sum()) == 1
+    search.tell(near, torch.tensor([1.0]))
+    for _ in range(10):  # of 24 neighbours, none better
+        x = search.ask(1)
+        assert int((x != (near if first else start)).sum()) == 1
+        search.tell(x, torch.tensor([-1.0]))
+
+
+def test_a_small_space_is_searched_to_its_end():
+    history = History(SPACE, by_hash=False)
+    every = SPACE.enumerate()
+    history.add(every[:-2], torch.zeros(len(every) - 2))
+    draw = torch.Generator().manual_seed(0)
+    assert {tuple(x) for x in history.random(5, draw).tolist()} == {
+        tuple(x) for x in every[-2:].tolist()
+    }
 
 
 def test_a_resumed_search_evaluates_nothing_again(tmp_path):
