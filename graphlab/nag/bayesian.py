@@ -88,9 +88,9 @@ class History:
 class Bayesian:
     """Each round: fit a surrogate, generate guided candidates, evaluate the most promising.
 
-    Candidates are samples of the denoiser guided by the surrogate, and completions of the
-    best architectures so far with some nodes hidden (``masked`` denoisers), so that the pool
-    holds both new regions and the neighbourhood of what is good.
+    Candidates are samples of the denoiser guided by the surrogate, and untried neighbours of
+    the best architectures so far, so that the pool holds both new regions and the surroundings
+    of what is good.
 
     Args:
         space: The search space.
@@ -103,8 +103,7 @@ class Bayesian:
         guidance: ``gradient``, ``resample`` or ``both``; None: the gradient where the
             surrogate has one. Candidates are ranked afterwards, so many different ones are
             worth more than samples of the exact target, of which resampling makes copies.
-        refine: Share of candidates that complete good architectures.
-        elite: So many of the best are completed, or a tenth of all where that is more.
+        refine: Share of candidates that differ from good architectures in one node.
         costs: Cost name -> weight in the guidance; see :class:`graphlab.nag.Objective`.
         loss: Of an ``ensemble``: ``mse`` or ``kendall``.
         settings: More arguments of the surrogate.
@@ -138,10 +137,9 @@ class Bayesian:
         acquisition: str = "ei",
         initial: int = 10,
         candidates: int = 200,
-        scale: float = 0.7,
+        scale: float = 0.5,
         guidance: str | None = None,
         refine: float = 0.5,
-        elite: int = 5,
         costs: dict[str, float] | None = None,
         loss: str = "mse",
         settings: dict[str, Any] | None = None,
@@ -152,19 +150,14 @@ class Bayesian:
     ) -> None:
         check.one_of("search", "surrogate", surrogate, surrogates.NAMES)
         check.one_of("search", "acquisition", acquisition, ACQUISITIONS)
-        for argument, value in (
-            ("initial", initial),
-            ("candidates", candidates),
-            ("elite", elite),
-        ):
+        for argument, value in (("initial", initial), ("candidates", candidates)):
             check.positive("search", argument, value)
         if not 0 <= refine <= 1:
             check.fail(ValueError, "search", "refine", "be in [0, 1]", refine)
         self.space, self.denoiser = space, denoiser
         self._surrogate, self._acquisition = surrogate, acquisition
         self._initial, self._candidates = initial, candidates
-        self._scale, self._refine, self._elite = scale, refine, elite
-        self._guidance = guidance
+        self._scale, self._refine, self._guidance = scale, refine, guidance
         self._costs, self._loss, self._settings = costs, loss, settings or {}
         self._seed, self._pool = seed, pool
         none = torch.empty(0, space.num_nodes, dtype=torch.int64)
@@ -235,35 +228,23 @@ class Bayesian:
         method = self._guidance or method
         guidance = Guidance(objective, scale=self._scale, method=method, moves=4)
         seed = int(torch.randint(2**31, (1,), generator=draw))
-        if self.denoiser.method != "masked":
-            return self.denoiser.sample(count, guidance=guidance, seed=seed)
-        near = round(self._refine * count)
-        parts = []
-        if count > near:
-            parts.append(
-                self.denoiser.sample(count - near, guidance=guidance, seed=seed)
-            )
-        if near:
-            start = self._hidden(near, draw)
-            parts.append(
-                self.denoiser.sample(
-                    near, guidance=guidance, seed=seed + 1, start=start
-                )
-            )
-        return torch.cat(parts)
+        near = self._near(round(self._refine * count), draw)
+        rest = count - round(self._refine * count)
+        if not rest:
+            return near
+        made = self.denoiser.sample(rest, guidance=guidance, seed=seed)
+        return torch.cat([made, near])
 
-    def _hidden(self, count: int, draw: torch.Generator) -> Tensor:
-        """The best architectures so far, one to three nodes of each hidden."""
-        best = self.history.top(max(self._elite, len(self.history.y) // 10))
-        x = best[torch.arange(count) % len(best)]
-        nodes = [i for i in self.space.free if i != self.space.wiring]
-        order = torch.rand(count, len(nodes), generator=draw).argsort(1)
-        hide = torch.randint(1, min(3, len(nodes)) + 1, (count, 1), generator=draw)
-        for place in range(min(3, len(nodes))):
-            node = torch.tensor(nodes)[order[:, place]]
-            now = place < hide[:, 0]
-            x[now, node[now]] = self.space.num_labels
-        return x
+    def _near(self, count: int, draw: torch.Generator) -> Tensor:
+        """So many untried neighbours, those of the best architecture first."""
+        found = self.history.x[:0]
+        for x in self.history.top(len(self.history.y)):
+            if len(found) >= count:
+                break
+            near = self.space.neighbours(x)
+            near = near[torch.randperm(len(near), generator=draw)]
+            found = self.history.fresh(torch.cat([found, near]))
+        return found[:count]
 
 
 def _key(*numbers: int) -> int:

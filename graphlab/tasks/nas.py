@@ -157,7 +157,6 @@ def search(
         options.setdefault("surrogate", _surrogate())
         options.setdefault("initial", 4)
         options.setdefault("refine", 0.9)
-        options.setdefault("elite", 1)
     outputs = labels.num_outputs("nas.search", d)
 
     def cost_of(text: str) -> dict[str, float]:

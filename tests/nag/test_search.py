@@ -37,7 +37,7 @@ def test_the_search_beats_random_on_an_easy_objective(denoiser, surrogate):
         30,
         denoiser=denoiser,
         surrogate=surrogate,
-        settings=settings.get(surrogate, {"members": 2, "trees": 10}),
+        settings=settings.get(surrogate, {"members": 3, "trees": 30}),
         **FAST,
     )
     plain = nag.search(SPACE, threes, 30, method="random")
