@@ -158,8 +158,8 @@ def summarise(journal: records.Journal, of: spaces.DAG) -> None:
         "assignments. `no diffusion` is the control: the same surrogate and acquisition "
         "rank 200 uniform architectures a round. `local` moves to the first better neighbour. "
         f"Rounds of {BATCH} proposals, one for evolution and local search. Paired differences "
-        "with 95 % intervals, bold where clear of zero. The settings of graphlab were chosen on "
-        "seeds 100 to 103, and on seeds 100 to 109 of nb201's tables."
+        "with 95 % intervals, bold where clear of zero. The settings of graphlab were chosen "
+        "on seeds 100 to 103, and on seeds 100 to 109 of nb201's tables."
     )
     title = "A user space too large to rank"
     records.save(NAME, title, columns, rows, note, kept)
