@@ -133,7 +133,7 @@ def meta_statistics(world: World, name: str, seed: int) -> float:
 
 
 def samples_of(name: str, count: int = 8) -> list[Tensor]:
-    """Draws of 20 labelled nodes a class; training nodes where there is a split."""
+    """Draws of 20 labelled nodes a class, of the training split or of 20 a class drawn once."""
     d = datasets.load(AT_HAND[name])
     x = d.x
     if not isinstance(x, Tensor):
@@ -141,6 +141,10 @@ def samples_of(name: str, count: int = 8) -> list[Tensor]:
     y = d.y.clone()
     if "train" in d.splits:
         y[~d.train_mask] = -1
+    else:
+        order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+        for label in y[y >= 0].unique():
+            y[order[y[order] == label][20:]] = -1
     return [class_samples(x, y, d.graph, seed=s) for s in range(count)]
 
 

@@ -12,6 +12,8 @@ from graphlab.nag.generation import measure as measure
 from graphlab.nag.guidance import Guidance as Guidance
 from graphlab.nag.loop import SearchResult as SearchResult
 from graphlab.nag.loop import search as search
+from graphlab.nag.meta import MetaPredictor as MetaPredictor
+from graphlab.nag.meta import TaskPrior as TaskPrior
 from graphlab.nag.objective import Objective as Objective
 from graphlab.nag.predictors import Ensemble as Ensemble
 from graphlab.nag.predictors import NoiseAwarePredictor as NoiseAwarePredictor
