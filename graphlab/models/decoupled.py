@@ -47,7 +47,7 @@ class Decoupled(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.slots, self.precomputed = slots, precomputed
         self.channels = in_channels // slots if precomputed else in_channels
-        self._parts: list[tuple[Any, Any, Tensor]] = []
+        self._parts: list[tuple[Any, Any, weakref.ref[Any], Tensor]] = []
 
     @property
     def mixes_rows(self) -> bool:
@@ -116,11 +116,12 @@ class Decoupled(nn.Module):
 
     def _part(self, x: Any, edges: Tensor | Graph, nodes: Tensor) -> Tensor:
         """Rows of some nodes; those of training and validation are asked for every epoch."""
-        for held, of, rows in self._parts:
-            if held is nodes and of is x:
+        for held, of, along, rows in self._parts:
+            if held is nodes and of is x and along() is edges:
                 return rows
         rows = self.rows(x, edges)[nodes]
-        self._parts = [*self._parts[-1:], (nodes, x, rows)]
+        # Weakly, as what is kept of a graph elsewhere would otherwise live on with it.
+        self._parts = [*self._parts[-1:], (nodes, x, weakref.ref(edges), rows)]
         return rows
 
 

@@ -75,6 +75,18 @@ def test_some_rows_are_those_of_all(make, graph: Graph, x: Tensor) -> None:
     torch.testing.assert_close(model(x, graph, nodes=nodes), model(x, graph)[nodes])
 
 
+@pytest.mark.parametrize("make", MODELS[:4])
+def test_some_rows_are_those_of_the_graph_at_hand(
+    make, graph: Graph, x: Tensor
+) -> None:
+    model, nodes = make().eval(), torch.tensor([3, 1, 7])
+    other = Graph(graph.edge_index.flip(0)[:, :25], num_nodes=12)
+    weighted = Graph(other.edge_index, 12, edge_weight=torch.rand(25))
+    for edges in (graph, other, other.edge_index, graph.edge_index, weighted, graph):
+        expected = model(x, edges)[nodes]
+        torch.testing.assert_close(model(x, edges, nodes=nodes), expected)
+
+
 @pytest.mark.parametrize("kind", [ADPA, SGC, SIGN])
 def test_precomputed_rows_give_the_same(kind, graph: Graph, x: Tensor) -> None:
     torch.manual_seed(0)
