@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from graphlab import check, ops
 from graphlab.graph import Graph
 from graphlab.models.consistency import consistency_loss
+from graphlab.models.own_draws import own_seed
 from graphlab.models.sparse import SparseRows, features, normalised
 from graphlab.models.structure import Block, build, of_graph
 
@@ -40,7 +41,8 @@ class GRAND(nn.Module):
         batch_norm: Normalise the MLP's inputs over the batch.
         normalise_rows: Divide each row of ``x`` by the sum of its absolute values.
         augmenter: LA-GRAND: as in :class:`~graphlab.models.LAConcat`. One generated matrix
-            is drawn once and gives K more views; without training it is not looked at.
+            is drawn once, by the model's attribute ``seed``, and gives K more views; without
+            training it is not looked at.
 
     Shapes:
         x [N, in_channels] -> [N, out_channels]; full batches.
@@ -88,6 +90,7 @@ class GRAND(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
         self.norms = nn.ModuleList(nn.BatchNorm1d(a) for a, _ in pairs if batch_norm)
         self._augmenter = [augmenter]
+        self.seed = own_seed()
         self._kept: tuple[Any, Tensor] | None = None
 
     def forward(self, x: Any, edges: Tensor | Graph) -> Tensor:
@@ -133,7 +136,8 @@ class GRAND(nn.Module):
         if self._kept is None or self._kept[0]() is not x:
             given: Any = features(x)
             given = given.to_dense() if isinstance(given, SparseRows) else given
-            drawn = self._augmenter[0].sample(given, 1)[0]
+            generator = torch.Generator().manual_seed(self.seed)
+            drawn = self._augmenter[0].sample(given, 1, generator=generator)[0]
             drawn = F.normalize(drawn, p=1.0, dim=1) if self.normalise_rows else drawn
             self._kept = (weakref.ref(x), drawn)
         return self._kept[1]

@@ -14,6 +14,7 @@ from graphlab import check, ops
 from graphlab.models.backbone import GNN
 from graphlab.models.consistency import consistency_loss
 from graphlab.models.gnn import GAT, GCN, GCNII, SAGE
+from graphlab.models.own_draws import own_seed
 from graphlab.models.sparse import SparseRows, linear
 from graphlab.models.structure import Block
 
@@ -48,6 +49,7 @@ class _Augmented(GNN):
         # Not a part of this module: it is not trained, saved or counted with it.
         self._augmenter = [augmenter]
         self.s, self.num_views, self.pool = s, views, pool
+        self.seed = own_seed()
         self.consistency_weight, self.temperature = consistency, temperature
         self._kept: tuple[Any, Tensor, Tensor] | None = None
 
@@ -72,7 +74,9 @@ class _Augmented(GNN):
             return self._scaled(drawn).unbind()
         if self._kept is None or self._kept[0]() is not x:
             rows = _dense(x)
-            drawn = self._scaled(self.augmenter.sample(rows, self.pool))
+            generator = torch.Generator().manual_seed(self.seed)
+            drawn = self.augmenter.sample(rows, self.pool, generator=generator)
+            drawn = self._scaled(drawn)
             mean = self._scaled(self.augmenter.sample(rows, self.s, mode="mean"))
             self._kept = (weakref.ref(x), drawn, mean)
         _, drawn, mean = self._kept
@@ -108,7 +112,8 @@ class LAConcat(_Augmented):
         consistency: Weight of :func:`~graphlab.models.consistency_loss` over the views.
         temperature: Of the sharpening.
         pool: Draw so many matrices once for a full batch and take ``s`` of them in each
-            pass, instead of decoding the whole graph every time; ``x`` must not change.
+            pass, instead of decoding the whole graph every time; ``x`` must not change. They
+            are a function of ``seed``, an attribute drawn when the model is made.
         **arguments: Of the backbone: ``hidden_channels``, ``num_layers``, ``dropout``, ...
 
     Shapes:

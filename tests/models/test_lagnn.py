@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from graphlab.models.lagnn_selection import (
     reference_score,
     selector,
 )
+from tests.tasks.test_resume import assert_equal_runs
 
 
 @pytest.fixture
@@ -374,6 +376,61 @@ def test_node_fit_trains_views() -> None:
     assert r.test.mean > 0.4
     r = gl.tasks.node.fit(d, GRAND, seeds=[0], epochs=20, lr=0.02)
     assert r.test.mean > 0.4
+
+
+class Cut(Exception):
+    """Where a run ends early."""
+
+
+class CutBehind(gl.tasks.Callback):
+    """Ends a run behind an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_epoch_end(self, seed: int, record: dict[str, Any]) -> None:
+        if record["epoch"] == self.epoch:
+            raise Cut
+
+
+@pytest.mark.parametrize("kind", ["every pass", "pool", "grand"])
+def test_a_resumed_run_equals_an_unbroken_one(kind: str, tmp_path: Path) -> None:
+    d = gl.datasets.generate("sbm", num_nodes=120, num_edges=600, num_features=6)
+    d = gl.datasets.split_random(d, train=0.5, val=0.2)
+    a = LocalAugmenter(6, 4, 8, "gaussian")
+
+    def model(i: int, o: int) -> torch.nn.Module:
+        if kind == "grand":
+            return GRAND(i, o, 8, order=2, num_views=2, augmenter=a)
+        pool = 3 if kind == "pool" else None
+        return LAConcat(i, o, a, hidden_channels=8, num_views=2, pool=pool)
+
+    arguments = {"seeds": [0], "epochs": 5, "checkpoint_seconds": 0.0}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    gl.tasks.node.fit(d, model, run_dir=whole, **arguments)
+    with pytest.raises(Cut):
+        gl.tasks.node.fit(
+            d, model, run_dir=broken, callbacks=[CutBehind(2)], **arguments
+        )
+    gl.tasks.node.fit(d, model, run_dir=broken, **arguments)
+    assert_equal_runs(whole, broken)
+
+
+def test_kept_draws_are_those_of_the_models_seed(graph: Graph, x: Tensor) -> None:
+    a = LocalAugmenter(6, 4, 8, "gaussian")
+    for make in (
+        lambda: GRAND(6, 3, augmenter=a),
+        lambda: LAConcat(6, 3, a, pool=2, hidden_channels=8),
+    ):
+        drawn = []
+        for before in (0, 0, 1):
+            torch.manual_seed(before)
+            model = make()
+            torch.manual_seed(7 + len(drawn))
+            model.views(x, graph)
+            drawn.append(model._kept[1])
+        assert torch.equal(drawn[0], drawn[1])
+        assert not torch.equal(drawn[0], drawn[2])
 
 
 # ---------------------------------------------------------------- losses, selection
