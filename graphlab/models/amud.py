@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from graphlab.datasets import Dataset
 
 VERDICTS = ("directed", "undirected", "unhelpful", "undecided")
+# What a report says of its labels where training labels were asked for and there is no split.
+NO_SPLIT = "all (no split)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,9 @@ class DirectionReport:
         verdict: ``directed``: keep the direction; ``undirected``: make edges symmetric;
             ``unhelpful``: the graph adds nothing to the features; ``undecided``.
         reasons: Why, in words.
-        labels: ``train``, ``all`` (an oracle) or ``none``, and how many nodes.
+        labels: Which were read: ``train``, ``all`` (an oracle), ``all (no split)`` or
+            ``none``.
+        num_labelled: How many nodes they are of.
         orientation: Sizes, reciprocity, alarm, twins.
         patterns: Statistic of each pattern beside its permutation null.
         amud_score: :math:`d / (d + u)`: the largest :math:`|\phi|` of the directed patterns
@@ -158,6 +162,8 @@ def diagnose_direction(
     limit = sizes.parse(memory)
     if d.y is None:
         labels = "none"
+    if labels == "train" and "train" not in d.splits:
+        labels = NO_SPLIT
     ids, y = _labelled(d, labels, run)
     if y is None and d.x is None:
         check.fail(ValueError, name, "d", "have labels or features", "neither")
@@ -200,7 +206,7 @@ def _labelled(d: Dataset, labels: str, run: int) -> tuple[Tensor, Tensor | None]
             "pass labels='none' to look at the features alone",
         )
     ids = everyone
-    if labels == "train" and "train" in d.splits:
+    if labels == "train":
         ids = d.ids("train", run)
     ids = ids[y[ids] >= 0]
     if len(ids) == 0:
@@ -230,6 +236,8 @@ def _judge(
         reasons.append(
             "all labels were read, test labels too: an oracle, for study only"
         )
+    if labels == NO_SPLIT:
+        reasons.append("there is no training split: the labels of all nodes were read")
     if facts.num_edges == 0:
         return "unhelpful", [*reasons, "there is no edge between two nodes"]
     if facts.alarm:

@@ -118,7 +118,7 @@ def test_a_sorted_undirected_file_raises_the_alarm() -> None:
     report = diagnose_direction(once)
     assert report.orientation.alarm
     assert report.verdict == "undirected"
-    assert "node numbering" in report.reasons[0]
+    assert "node numbering" in report.reasons[1]
     backwards = Dataset(Graph(e[:, e[0] > e[1]], num_nodes=200), x=d.x, y=d.y)
     assert diagnose_direction(backwards).orientation.alarm
 
@@ -182,6 +182,21 @@ def test_test_labels_are_not_read() -> None:
     oracle = diagnose_direction(d, labels="all")
     assert "oracle" in oracle.reasons[0]
     assert oracle.num_labelled == d.num_nodes
+
+
+def test_without_a_split_the_report_says_that_all_labels_were_read() -> None:
+    d = co_citation(200)
+    bare = diagnose_direction(Dataset(d.graph, x=d.x, y=d.y), permutations=2, repeats=2)
+    assert bare.labels == bare.to_json()["labels"] == "all (no split)"
+    assert bare.num_labelled == 200
+    assert "there is no training split" in bare.reasons[0]
+    split = diagnose_direction(d, permutations=2, repeats=2)
+    assert split.labels == "train"
+    assert not any("no training split" in reason for reason in split.reasons)
+    asked = diagnose_direction(
+        Dataset(d.graph, x=d.x, y=d.y), labels="all", permutations=2, repeats=2
+    )
+    assert asked.labels == "all"
 
 
 def test_features_alone_give_a_verdict_without_labels() -> None:
