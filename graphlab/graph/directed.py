@@ -67,7 +67,7 @@ class DirectedOperators:
         self_loops: ``first`` adds the identity to patterns of order one, ``all`` to every
             pattern, ``none`` to none.
         degree: ``in_out`` as above; ``row`` scales columns by row sums too, as ADPA's
-            release does: a node without row sum is then heard by nobody.
+            release does: a node without row sum is then heard by nobody, unless r = 0.
         drop_diagonal: Take paths from a node to itself out of patterns of order two.
 
     Raises:
@@ -121,10 +121,10 @@ class DirectedOperators:
         paths = self._count_paths()
         self._built = sum(int(paths[p].sum()) for p in self.patterns if len(p) > 1)
         self._row = self._sums(paths)
-        self._column: list[Tensor] | None = self._row
-        if degree == "in_out":
-            # The power 0 scales nothing, and a column without sum holds nothing.
-            self._column = self._sums(paths, transposed=True) if r else None
+        self._column: list[Tensor] | None = None
+        if r:  # the power 0 scales nothing
+            rows = degree == "row"
+            self._column = self._row if rows else self._sums(paths, transposed=True)
         self._scales: tuple[torch.dtype, list[Tensor], list[Tensor] | None] | None = (
             None
         )
