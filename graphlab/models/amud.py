@@ -136,6 +136,7 @@ def diagnose_direction(
 
     Raises:
         ValueError: options that cannot be; neither labels nor features.
+        BudgetError: ``memory`` does not hold one column of the statistics.
 
     Cost:
         Sparse products over the edges: ``2 * (permutations + 1) * classes`` columns for the

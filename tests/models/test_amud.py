@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from torch import Tensor
 
 import graphlab as gl
 from graphlab import Dataset, Graph, diagnose_direction
+from graphlab.errors import BudgetError
 from graphlab.models import ridge
 from graphlab.models.amud_orientation import orientation
-from graphlab.models.amud_patterns import pattern_statistics
+from graphlab.models.amud_patterns import _column_bytes, pattern_statistics
 
 MEMORY = 2**28
 
@@ -66,13 +68,22 @@ def test_the_null_covers_labels_that_do_not_matter() -> None:
     assert low <= 9
 
 
-def test_small_memory_gives_the_same() -> None:
-    d, ids, y = Dataset(digraph(50, 300)), torch.arange(50), torch.arange(50) % 4
+@pytest.mark.parametrize("labelled", [True, False])
+def test_small_memory_gives_the_same(labelled: bool) -> None:
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    d, ids = Dataset(digraph(50, 300), x=x), torch.arange(0, 50, 2)
+    y = ids % 4 if labelled else None
+    least = _column_bytes(50, 25) + (0 if labelled else 8 * 50 * 6)
     whole = pattern_statistics(d, ids, y, 9, 0, MEMORY)
-    pieces = pattern_statistics(d, ids, y, 9, 0, 1)
-    for a, b in zip(whole, pieces, strict=True):
-        assert a.alike == pytest.approx(b.alike)
-        assert a.p == b.p
+    # One column at a time, and three, which divide neither the classes nor the signs.
+    for memory in (least, least + 2 * _column_bytes(50, 25)):
+        pieces = pattern_statistics(d, ids, y, 9, 0, memory)
+        for a, b in zip(whole, pieces, strict=True):
+            one, two = dataclasses.asdict(a), dataclasses.asdict(b)
+            assert one.pop("pattern") == two.pop("pattern")
+            assert one == pytest.approx(two, rel=1e-6, abs=1e-7)
+    with pytest.raises(BudgetError, match=f"at least {least} bytes"):
+        pattern_statistics(d, ids, y, 9, 0, least - 1)
 
 
 def test_direction_flips_change_nothing_in_a() -> None:
