@@ -27,7 +27,10 @@ def diagnose(
     ] = 0,
     labels: Annotated[
         str,
-        typer.Option(help="train; all (an oracle, for study); none: features only."),
+        typer.Option(
+            help="train (all where there is no split); all (an oracle, for study); "
+            "none: features only."
+        ),
     ] = "train",
     permutations: Annotated[
         int, typer.Option("--perm", help="Permutations for the null of each pattern.")
@@ -57,8 +60,9 @@ def diagnose(
 ) -> None:
     """Say whether to keep the direction of edges, and why; edges are taken as stored.
 
-    Test labels are never read unless asked for. Example: [bold]graphlab diagnose cora_ml
-    --plot direction.png[/bold]
+    Of data with a training split only its labels are read, unless others are asked for; of
+    data without one all are, and the report says so. Example: [bold]graphlab diagnose
+    cora_ml --plot direction.png[/bold]
     """
     from graphlab import datasets
     from graphlab.models import diagnose_direction

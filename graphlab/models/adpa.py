@@ -224,7 +224,8 @@ class ADPA(Decoupled):
             for little beside the features.
         normalise_rows: Divide each row of ``x`` by the sum of its absolute values first.
         precomputed: ``x`` holds propagated rows, slot after slot: x, then the hops 1 .. K of
-            each pattern; ``in_channels`` is their whole width.
+            each pattern; ``in_channels`` is their whole width. Tasks check that a store's
+            rows were made with this model's patterns, hops and options of operators.
         compat: ``reference`` repeats the release: operators scaled by row sums on both
             sides, hops multiplied by ln(1/l) + 1, scrambled attention in which X_0 is a hop,
             pattern scalars that start around zero, rows of any length.
@@ -279,10 +280,9 @@ class ADPA(Decoupled):
         if compat is not None:
             check.one_of(name, "compat", compat, ("reference",))
         slots = 1 + len(self_patterns) * hops
-        super().__init__(in_channels, out_channels, slots, precomputed)
+        super().__init__(in_channels, out_channels, slots, precomputed, normalise_rows)
         self.patterns, self.hops, self.compat = self_patterns, hops, compat
         self.dropout, self.input_dropout = dropout, input_dropout
-        self.normalise_rows = normalise_rows
         reference = compat == "reference"
         own_hop = own_hop or reference
         self.normalise_hops = normalise_hops and not reference
@@ -318,14 +318,27 @@ class ADPA(Decoupled):
         """The release's attention reads scores of other nodes."""
         return self.compat == "reference"
 
-    def operators(self, graph: Graph) -> DirectedOperators:
+    def operators(
+        self, graph: Graph, device: torch.device | str = "cpu"
+    ) -> DirectedOperators:
         """The operators of a graph, as this model applies them."""
-        return DirectedOperators(graph, self.patterns, **self.operator_options)
+        return DirectedOperators(
+            graph, self.patterns, device=device, **self.operator_options
+        )
 
     @property
     def decay(self) -> str:
         """How hops are damped; see :meth:`~graphlab.graph.DirectedOperators.propagate`."""
         return "reference" if self.compat == "reference" else "none"
+
+    def made_with(self) -> dict[str, Any]:
+        """Arguments of :func:`graphlab.outofcore.propagate` for this model."""
+        return {
+            "patterns": list(self.patterns),
+            "hops": self.hops,
+            "decay": self.decay,
+            **self.operator_options,
+        }
 
     def key(self) -> tuple[object, ...]:
         """Patterns, hops and the operators' options."""
@@ -343,7 +356,8 @@ class ADPA(Decoupled):
     def propagated(self, x: Tensor, graph: Graph) -> Tensor:
         """The features, and the hops of each pattern in turn."""
         given: Any = normalised(x) if self.normalise_rows else x
-        rows = self.operators(graph).propagate(given, self.hops, decay=self.decay)
+        operators = self.operators(graph, x.device)
+        rows = operators.propagate(given, self.hops, decay=self.decay)
         if self.normalise_hops:
             lengths = rows.norm(dim=2, keepdim=True).clamp(min=_SHORTEST)
             # In place where nobody asks for a gradient: rows are what takes memory.

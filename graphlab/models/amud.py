@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from graphlab.datasets import Dataset
 
 VERDICTS = ("directed", "undirected", "unhelpful", "undecided")
+# What a report says of its labels where training labels were asked for and there is no split.
+NO_SPLIT = "all (no split)"
+# A pattern is taken to be closer than by chance below this p; with so many permutations at
+# least p = 1 / (permutations + 1) can be.
+_P, _LEAST_PERMUTATIONS = 0.05, 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +41,9 @@ class DirectionReport:
         verdict: ``directed``: keep the direction; ``undirected``: make edges symmetric;
             ``unhelpful``: the graph adds nothing to the features; ``undecided``.
         reasons: Why, in words.
-        labels: ``train``, ``all`` (an oracle) or ``none``, and how many nodes.
+        labels: Which were read: ``train``, ``all`` (an oracle), ``all (no split)`` or
+            ``none``.
+        num_labelled: How many nodes they are of.
         orientation: Sizes, reciprocity, alarm, twins.
         patterns: Statistic of each pattern beside its permutation null.
         amud_score: :math:`d / (d + u)`: the largest :math:`|\phi|` of the directed patterns
@@ -122,7 +129,8 @@ def diagnose_direction(
         labels: ``train``: only those of the training split, all of them where there is no
             split; ``all``: an oracle, which has seen test labels; ``none``: features only.
         run: Split run.
-        permutations: Of the labels, for the null of each pattern.
+        permutations: Of the labels, for the null of each pattern; where there is no probe, 20
+            at least give a verdict.
         repeats: Random splits of the labelled nodes, for the probe.
         seed: Of permutations, splits and projections.
         memory: Bytes that columns beside the graph may take.
@@ -132,6 +140,7 @@ def diagnose_direction(
 
     Raises:
         ValueError: options that cannot be; neither labels nor features.
+        BudgetError: ``memory`` does not hold one column of the statistics.
 
     Cost:
         Sparse products over the edges: ``2 * (permutations + 1) * classes`` columns for the
@@ -158,6 +167,8 @@ def diagnose_direction(
     limit = sizes.parse(memory)
     if d.y is None:
         labels = "none"
+    if labels == "train" and "train" not in d.splits:
+        labels = NO_SPLIT
     ids, y = _labelled(d, labels, run)
     if y is None and d.x is None:
         check.fail(ValueError, name, "d", "have labels or features", "neither")
@@ -170,7 +181,7 @@ def diagnose_direction(
         tested = probe(d, ids, y, repeats, seed, limit)
     elif d.x is not None and facts.num_edges and y is not None:
         tested = probe(d, ids, y, repeats, seed, limit, directed=False)
-    verdict, reasons = _judge(facts, statistics, tested, labels)
+    verdict, reasons = _judge(facts, statistics, tested, labels, permutations)
     return DirectionReport(
         d.name,
         verdict,
@@ -200,7 +211,7 @@ def _labelled(d: Dataset, labels: str, run: int) -> tuple[Tensor, Tensor | None]
             "pass labels='none' to look at the features alone",
         )
     ids = everyone
-    if labels == "train" and "train" in d.splits:
+    if labels == "train":
         ids = d.ids("train", run)
     ids = ids[y[ids] >= 0]
     if len(ids) == 0:
@@ -223,6 +234,7 @@ def _judge(
     statistics: tuple[PatternStatistic, ...],
     tested: Probe | None,
     labels: str,
+    permutations: int,
 ) -> tuple[str, list[str]]:
     """Verdict and reasons; orientation first, then the probe, then the statistics."""
     reasons: list[str] = []
@@ -230,6 +242,8 @@ def _judge(
         reasons.append(
             "all labels were read, test labels too: an oracle, for study only"
         )
+    if labels == NO_SPLIT:
+        reasons.append("there is no training split: the labels of all nodes were read")
     if facts.num_edges == 0:
         return "unhelpful", [*reasons, "there is no edge between two nodes"]
     if facts.alarm:
@@ -252,7 +266,7 @@ def _judge(
     if tested is None:
         if labels != "none":
             reasons.append("too few labelled nodes, or no features, for the probe")
-        return _by_statistics(statistics, reasons)
+        return _by_statistics(statistics, reasons, permutations)
     difference = tested.direction_gain
     text = f"{difference.first} - {difference.second} = {difference.describe()}"
     if difference.low > 0:
@@ -267,9 +281,16 @@ def _judge(
 
 
 def _by_statistics(
-    statistics: tuple[PatternStatistic, ...], reasons: list[str]
+    statistics: tuple[PatternStatistic, ...], reasons: list[str], permutations: int
 ) -> tuple[str, list[str]]:
-    clear = [s for s in statistics if s.p is not None and s.p < 0.05 and s.excess > 0]
+    # The smallest p is that of the labels as they are: 1 of permutations + 1.
+    if permutations < _LEAST_PERMUTATIONS:
+        reasons.append(
+            f"{permutations} permutations cannot tell a pattern from chance: at least "
+            f"{_LEAST_PERMUTATIONS} are needed for p below {_P}"
+        )
+        return "undecided", reasons
+    clear = [s for s in statistics if s.p is not None and s.p < _P and s.excess > 0]
     if not clear:
         reasons.append("no pattern is closer to the labels or features than by chance")
         return "unhelpful", reasons

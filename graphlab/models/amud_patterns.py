@@ -7,14 +7,16 @@ looked at), the same-label paths of AA, AT and TA are <TY, AY>, |TY|^2 and |AY|^
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from graphlab import ops
+from graphlab import ops, sizes
 from graphlab.datasets.column import gather
+from graphlab.errors import BudgetError
 from graphlab.graph.directions import both_directions, reciprocated
 from graphlab.ops import rng
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 # The second-order patterns that differ: labels are alike both ways, so AA = TT and A = T.
 NAMES = ("A", "AA", "AT", "TA", "U", "UU")
 # Random directions that features are projected on, and those that estimate |P|^2.
-_WIDTH, _PROBES, _ROWS = 64, 32, 2**18
+_WIDTH, _LEAST_WIDTH, _PROBES, _ROWS = 64, 8, 32, 2**18
 _PERMUTE, _PROJECT, _SQUARE = 71, 72, 73
 
 
@@ -73,25 +75,38 @@ def pattern_statistics(
         permutations: Of the likeness, for the null.
         seed: Of permutations and projections.
         memory: Bytes that stacked columns may take.
+
+    Raises:
+        BudgetError: ``memory`` does not hold one column; says what would.
     """
+    each = _column_bytes(d.num_nodes, len(ids))
+    _require_memory(d, y, each, memory)
     table = _Table(d, ids)
-    rows = _one_hot(y) if y is not None else _directions(d, seed, memory)[ids]
-    width = rows.shape[1]
-    # Columns of both products and of what they multiply.
-    at_once = max(1, memory // (3 * 4 * d.num_nodes * width))
+    if y is not None:
+        names, place = torch.unique(y, return_inverse=True)
+        likeness, width, held = _likeness_of_labels(place), len(names), 0
+        columns = _one_hot(place)
+    else:
+        rows = _directions(d, seed, memory)[ids]
+        likeness, width, held = _likeness(rows), rows.shape[1], rows.nbytes
+        columns = _rows_in_order(rows)
+    step = (memory - held) // each
+    at_once = max(1, step // width)
     counts = []
     for first in range(0, permutations + 1, at_once):
-        chosen = range(first, min(first + at_once, permutations + 1))
-        blocks = []
-        for number in chosen:
-            key = rng.key(seed, _PERMUTE, number)
-            order = rng.permutation(key, len(ids))
-            blocks.append(rows if number == 0 else rows[torch.from_numpy(order)])
-        counts.append(table.alike(torch.cat(blocks, 1), width))
+        orders = [
+            _order(seed, number, len(ids))
+            for number in range(first, min(first + at_once, permutations + 1))
+        ]
+        count = torch.zeros(len(NAMES), len(orders), dtype=torch.float64)
+        for start in range(0, width, step):
+            end = min(start + step, width)
+            blocks = [columns(order, start, end) for order in orders]
+            count += table.alike(torch.cat(blocks, 1), end - start)
+        counts.append(count)
     alike = torch.cat(counts, 1)
     pairs = table.alike(torch.ones(len(ids), 1), 1)[:, 0]
-    square = table.squares(seed)
-    likeness = _likeness(rows, y)
+    square = table.squares(seed, step)
     out = []
     for i, name in enumerate(NAMES):
         total = float(pairs[i])
@@ -155,15 +170,21 @@ class _Table:
             [first, second["AA"], second["AT"], second["TA"], 2 * first, every]
         )
 
-    def squares(self, seed: int) -> Tensor:
-        """Sum of P_ij^2 over pairs, by random signs; exact for A. [NAMES]."""
-        bits = rng.bits(rng.key(seed, _SQUARE), len(self._ids) * _PROBES)
-        signs = torch.from_numpy((bits >> np.uint64(63)).astype(np.float32) * 2 - 1)
-        g = signs.view(len(self._ids), _PROBES)
-        forward, backward = self._products(g)
+    def squares(self, seed: int, step: int = _PROBES) -> Tensor:
+        """Sum of P_ij^2 over pairs, by 32 random signs, few at a time; exact for A. [NAMES]."""
         ones = torch.ones(len(self._ids), 1)
         edges = float((ones * self._products(ones)[0][self._ids]).sum())
-        twice = {}
+        total = torch.zeros(len(NAMES) - 1, dtype=torch.float64)
+        for start in range(0, _PROBES, step):
+            g = _signs(seed, len(self._ids), start, min(start + step, _PROBES))
+            total += self._squares_of(g)
+        return torch.tensor([edges, *(total / _PROBES).tolist()])
+
+    def _squares_of(self, g: Tensor) -> Tensor:
+        """Sum of squares of each pattern's product with g, for NAMES but the first."""
+        forward, backward = self._products(g)
+        found = {"U": _square((forward + backward)[self._ids])}
+        every = torch.zeros_like(g)
         for name, half, inner in (
             ("AA", 0, forward),
             ("AT", 0, backward),
@@ -172,15 +193,60 @@ class _Table:
         ):
             ptr, idx = self._halves[half]
             diagonal = self._self["AA" if name == "TT" else name][:, None]
-            twice[name] = ops.spmm(ptr, idx, inner)[self._ids] - diagonal * g
-        once = (forward + backward)[self._ids]
+            twice = ops.spmm(ptr, idx, inner)[self._ids]
+            twice -= diagonal * g
+            found[name] = _square(twice)
+            every += twice
+        found["UU"] = _square(every)
+        return torch.tensor([found[n] for n in NAMES[1:]], dtype=torch.float64)
 
-        def mean_square(x: Tensor) -> float:
-            return float((x.double() ** 2).sum()) / _PROBES
 
-        found = [edges, *(mean_square(twice[n]) for n in ("AA", "AT", "TA"))]
-        both = sum(twice.values(), torch.zeros(1))
-        return torch.tensor([*found, mean_square(once), mean_square(both)])
+def _column_bytes(num_nodes: int, count: int) -> int:
+    """What a column takes at work, of ``count`` nodes that may be looked at.
+
+    Both products and what they multiply; the rows, twice, and what is made of them; pieces of
+    these in float64.
+    """
+    return 4 * (3 * num_nodes + 5 * count + 4 * min(count, _ROWS))
+
+
+def _require_memory(d: Dataset, y: Tensor | None, each: int, memory: int) -> None:
+    least = each
+    if (
+        y is None
+    ):  # features are held in few columns at least, twice while these are made
+        least += 8 * d.num_nodes * min(_LEAST_WIDTH, d.num_features)
+    if memory < least:
+        raise BudgetError(
+            f"diagnose_direction: `memory` must be at least {least} bytes "
+            f"({sizes.show(least)}) to hold one column of {d.num_nodes:,} nodes, got "
+            f"{sizes.show(memory)}"
+        )
+
+
+def _signs(seed: int, count: int, start: int, end: int) -> Tensor:
+    """Columns ``start`` to ``end`` of [count, 32] random signs, drawn row after row."""
+    key = rng.key(seed, _SQUARE)
+    out = torch.empty(count, end - start)
+    step = max(1, count // 64)  # draws are wide: few rows of them at a time
+    for first in range(0, count, step):
+        last = min(first + step, count)
+        bits = rng.bits(key, (last - first) * _PROBES, first * _PROBES)
+        signs = torch.from_numpy((bits >> np.uint64(63)).astype(np.float32) * 2 - 1)
+        out[first:last] = signs.view(-1, _PROBES)[:, start:end]
+    return out
+
+
+def _order(seed: int, number: int, count: int) -> Tensor | None:
+    """A permutation by its number; None: the first, which leaves all in place."""
+    if number == 0:
+        return None
+    return torch.from_numpy(rng.permutation(rng.key(seed, _PERMUTE, number), count))
+
+
+def _square(x: Tensor) -> float:
+    """Sum of squares, in float64, some rows at a time."""
+    return sum(float((part.double() ** 2).sum()) for part in x.split(_ROWS // 4))
 
 
 def _dots(a: Tensor, b: Tensor) -> Tensor:
@@ -191,18 +257,24 @@ def _dots(a: Tensor, b: Tensor) -> Tensor:
     return total
 
 
-def _likeness(rows: Tensor, y: Tensor | None) -> tuple[float, float]:
+def _likeness(rows: Tensor) -> tuple[float, float]:
     """Mean and variance of the likeness over ordered pairs of different nodes."""
     n = len(rows)
     pairs = max(n * (n - 1), 1)
     total = rows.double().sum(0)
     own = (rows.double() ** 2).sum(1)
     mean = float((total @ total - own.sum()) / pairs)
-    if y is not None:  # zeros and ones
-        return mean, mean * (1 - mean)
     inner = rows.double().t() @ rows.double()
     square = float((inner**2).sum() - (own**2).sum()) / pairs
     return mean, max(square - mean**2, 0.0)
+
+
+def _likeness_of_labels(place: Tensor) -> tuple[float, float]:
+    """The same of one-hot rows, whose likeness is zero or one."""
+    n = len(place)
+    count = torch.bincount(place).double()
+    mean = float((count @ count - n) / max(n * (n - 1), 1))
+    return mean, mean * (1 - mean)
 
 
 def _correlation(
@@ -217,14 +289,29 @@ def _correlation(
     return float((alike / n - mean * likeness[0]) / (variance * likeness[1]) ** 0.5)
 
 
-def _one_hot(y: Tensor) -> Tensor:
-    names, place = torch.unique(y, return_inverse=True)
-    return torch.nn.functional.one_hot(place, len(names)).float()
+# Columns ``start`` to ``end`` of the nodes' rows, in an order.
+Columns = Callable[[Tensor | None, int, int], Tensor]
+
+
+def _one_hot(place: Tensor) -> Columns:
+    def columns(order: Tensor | None, start: int, end: int) -> Tensor:
+        chosen = place if order is None else place[order]
+        return (chosen[:, None] == torch.arange(start, end)).float()
+
+    return columns
+
+
+def _rows_in_order(rows: Tensor) -> Columns:
+    def columns(order: Tensor | None, start: int, end: int) -> Tensor:
+        part = rows[:, start:end]
+        return part if order is None else part[order]
+
+    return columns
 
 
 def _directions(d: Dataset, seed: int, memory: int) -> Tensor:
     """Features of length one, projected on random signs where they are wide. [N, width]."""
-    width = min(_WIDTH, max(8, memory // (8 * d.num_nodes)))
+    width = min(_WIDTH, max(_LEAST_WIDTH, memory // (8 * d.num_nodes)))
     return projected(d, width, rng.key(seed, _PROJECT))
 
 

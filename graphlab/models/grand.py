@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from graphlab import check, ops
 from graphlab.graph import Graph
 from graphlab.models.consistency import consistency_loss
+from graphlab.models.own_draws import WithAugmenter, own_seed
 from graphlab.models.sparse import SparseRows, features, normalised
 from graphlab.models.structure import Block, build, of_graph
 
 
-class GRAND(nn.Module):
+class GRAND(WithAugmenter):
     r"""Graph random neural network.
 
     A view: rows of X are dropped whole (and the others scaled up), :math:`\bar{X} =
@@ -40,7 +41,8 @@ class GRAND(nn.Module):
         batch_norm: Normalise the MLP's inputs over the batch.
         normalise_rows: Divide each row of ``x`` by the sum of its absolute values.
         augmenter: LA-GRAND: as in :class:`~graphlab.models.LAConcat`. One generated matrix
-            is drawn once and gives K more views; without training it is not looked at.
+            is drawn once, by the model's attribute ``seed``, and gives K more views; without
+            training it is not looked at.
 
     Shapes:
         x [N, in_channels] -> [N, out_channels]; full batches.
@@ -88,15 +90,18 @@ class GRAND(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
         self.norms = nn.ModuleList(nn.BatchNorm1d(a) for a, _ in pairs if batch_norm)
         self._augmenter = [augmenter]
+        self.seed = own_seed()
         self._kept: tuple[Any, Tensor] | None = None
 
     def forward(self, x: Any, edges: Tensor | Graph) -> Tensor:
         """Logits of all nodes: of one random view when training."""
-        return self._view(_rows(self, x), self._block(x, edges))
+        rows = _rows(self, x)
+        return self._view(rows, self._block(rows, edges))
 
     def views(self, x: Any, edges: Tensor | Graph) -> list[Tensor]:
         """Logits of K random views, and of K more of the generated features."""
-        block, rows = self._block(x, edges), _rows(self, x)
+        rows = _rows(self, x)
+        block = self._block(rows, edges)
         found = [self._view(rows, block) for _ in range(self.num_views)]
         if self._augmenter[0] is not None:
             drawn = self._drawn(x)
@@ -123,17 +128,18 @@ class GRAND(nn.Module):
             h = h.relu() if i + 1 < len(self.layers) else h
         return h
 
-    def _block(self, x: Any, edges: Tensor | Graph) -> Block:
+    def _block(self, rows: Tensor, edges: Tensor | Graph) -> Block:
         if isinstance(edges, Graph):
-            return of_graph(edges, "gcn")
-        return build(edges, x.shape[0], "gcn")
+            return of_graph(edges, "gcn", rows.dtype, rows.device)
+        return build(edges, len(rows), "gcn", dtype=rows.dtype)
 
     def _drawn(self, x: Any) -> Tensor:
         """One generated matrix, the same for all steps."""
         if self._kept is None or self._kept[0]() is not x:
             given: Any = features(x)
             given = given.to_dense() if isinstance(given, SparseRows) else given
-            drawn = self._augmenter[0].sample(given, 1)[0]
+            generator = torch.Generator().manual_seed(self.seed)
+            drawn = self._augmenter[0].sample(given, 1, generator=generator)[0]
             drawn = F.normalize(drawn, p=1.0, dim=1) if self.normalise_rows else drawn
             self._kept = (weakref.ref(x), drawn)
         return self._kept[1]

@@ -14,6 +14,7 @@ from graphlab import check, ops
 from graphlab.models.backbone import GNN
 from graphlab.models.consistency import consistency_loss
 from graphlab.models.gnn import GAT, GCN, GCNII, SAGE
+from graphlab.models.own_draws import WithAugmenter, own_seed
 from graphlab.models.sparse import SparseRows, linear
 from graphlab.models.structure import Block
 
@@ -22,7 +23,7 @@ Augmenter = Any
 """``sample(rows [n, F], s, mode=, generator=) -> [s, n, F]``: of the nodes at hand only."""
 
 
-class _Augmented(GNN):
+class _Augmented(WithAugmenter, GNN):
     """What both styles share: drawing features, several views, their consistency."""
 
     backbone: Any
@@ -45,9 +46,9 @@ class _Augmented(GNN):
         check.positive(name, "num_views", views)
         if pool is not None:
             check.positive(name, "pool", pool)
-        # Not a part of this module: it is not trained, saved or counted with it.
         self._augmenter = [augmenter]
         self.s, self.num_views, self.pool = s, views, pool
+        self.seed = own_seed()
         self.consistency_weight, self.temperature = consistency, temperature
         self._kept: tuple[Any, Tensor, Tensor] | None = None
 
@@ -72,7 +73,9 @@ class _Augmented(GNN):
             return self._scaled(drawn).unbind()
         if self._kept is None or self._kept[0]() is not x:
             rows = _dense(x)
-            drawn = self._scaled(self.augmenter.sample(rows, self.pool))
+            generator = torch.Generator().manual_seed(self.seed)
+            drawn = self.augmenter.sample(rows, self.pool, generator=generator)
+            drawn = self._scaled(drawn)
             mean = self._scaled(self.augmenter.sample(rows, self.s, mode="mean"))
             self._kept = (weakref.ref(x), drawn, mean)
         _, drawn, mean = self._kept
@@ -108,7 +111,8 @@ class LAConcat(_Augmented):
         consistency: Weight of :func:`~graphlab.models.consistency_loss` over the views.
         temperature: Of the sharpening.
         pool: Draw so many matrices once for a full batch and take ``s`` of them in each
-            pass, instead of decoding the whole graph every time; ``x`` must not change.
+            pass, instead of decoding the whole graph every time; ``x`` must not change. They
+            are a function of ``seed``, an attribute drawn when the model is made.
         **arguments: Of the backbone: ``hidden_channels``, ``num_layers``, ``dropout``, ...
 
     Shapes:
@@ -152,9 +156,12 @@ class LAConcat(_Augmented):
             whole.normalise_rows,
         )
         self._set(augmenter, s, num_views, consistency, temperature, pool)
+        if whole.num_layers < 2 and kind is not GCNII:
+            need = "be at least 2, as the branches are the first of several layers"
+            check.fail(ValueError, "LAConcat", "num_layers", need, whole.num_layers)
         if split_width:
-            if hidden % (s + 1) or whole.num_layers < 2:
-                need = f"be a multiple of s + 1 = {s + 1}, in two layers or more"
+            if hidden % (s + 1):
+                need = f"be a multiple of s + 1 = {s + 1}"
                 check.fail(ValueError, "LAConcat", "hidden_channels", need, hidden)
             width = hidden // (s + 1)
         else:

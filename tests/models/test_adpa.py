@@ -75,6 +75,18 @@ def test_some_rows_are_those_of_all(make, graph: Graph, x: Tensor) -> None:
     torch.testing.assert_close(model(x, graph, nodes=nodes), model(x, graph)[nodes])
 
 
+@pytest.mark.parametrize("make", MODELS[:4])
+def test_some_rows_are_those_of_the_graph_at_hand(
+    make, graph: Graph, x: Tensor
+) -> None:
+    model, nodes = make().eval(), torch.tensor([3, 1, 7])
+    other = Graph(graph.edge_index.flip(0)[:, :25], num_nodes=12)
+    weighted = Graph(other.edge_index, 12, edge_weight=torch.rand(25))
+    for edges in (graph, other, other.edge_index, graph.edge_index, weighted, graph):
+        expected = model(x, edges)[nodes]
+        torch.testing.assert_close(model(x, edges, nodes=nodes), expected)
+
+
 @pytest.mark.parametrize("kind", [ADPA, SGC, SIGN])
 def test_precomputed_rows_give_the_same(kind, graph: Graph, x: Tensor) -> None:
     torch.manual_seed(0)
@@ -222,6 +234,32 @@ def test_dirgnn_is_its_equation(graph: Graph, x: Tensor) -> None:
     torch.testing.assert_close(model(x, graph), 0.7 * incoming + 0.3 * outgoing)
 
 
+def test_dirgnn_learns_the_share_of_the_outgoing_run(graph: Graph, x: Tensor) -> None:
+    model = DirGNN(5, 3, num_layers=1, alpha=0.3, own_row=False, dropout=0.0)
+    torch.testing.assert_close(model.alpha, torch.tensor([0.3]))
+    runs = []
+    for share in (-50.0, 50.0):  # incoming alone, outgoing alone
+        model.alpha_logit.data.fill_(share)
+        runs.append(model(x, graph).detach())
+    a = adjacency(graph)
+    targets = a.sum(1) > 0
+    assert bool((runs[1][~targets] == 0).all())  # who points at nobody hears nothing
+    model.alpha_logit.data.fill_(0.7)
+    out = model(x, graph)
+    alpha = torch.tensor(0.7).sigmoid()
+    torch.testing.assert_close(out, (1 - alpha) * runs[0] + alpha * runs[1])
+    weight = torch.randn(12, 3)
+    (out * weight).sum().backward()
+    slope = (weight * (runs[1] - runs[0])).sum() * alpha * (1 - alpha)
+    torch.testing.assert_close(model.alpha_logit.grad, slope[None])
+    deep = DirGNN(5, 3, num_layers=3)
+    optimiser = torch.optim.SGD(deep.parameters(), lr=1.0)
+    deep(x, graph).square().sum().backward()
+    optimiser.step()
+    assert bool((deep.alpha != 0.5).all())
+    assert bool(((deep.alpha > 0) & (deep.alpha < 1)).all())
+
+
 def test_magnet_is_its_equation(graph: Graph, x: Tensor) -> None:
     a = adjacency(graph).double()
     sym = (a + a.t()) / 2
@@ -260,6 +298,9 @@ def test_messages(graph: Graph, x: Tensor) -> None:
         ADPA(5, 3, compat="paper")
     with pytest.raises(ValueError, match="`in_channels` must be a multiple of the 13"):
         ADPA(27, 3, precomputed=True)
+    for kind, width in ((ADPA, 26), (SGC, 4), (SIGN, 6)):
+        with pytest.raises(ValueError, match="`normalise_rows` must be False with pre"):
+            kind(width, 3, precomputed=True, normalise_rows=True)
     with pytest.raises(
         ValueError, match=r"`x` must have shape \[nodes, in_channels = 5\]"
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from torch import Tensor
 
 import graphlab as gl
 from graphlab import Dataset, Graph, diagnose_direction
+from graphlab.errors import BudgetError
 from graphlab.models import ridge
 from graphlab.models.amud_orientation import orientation
-from graphlab.models.amud_patterns import pattern_statistics
+from graphlab.models.amud_patterns import _column_bytes, pattern_statistics
+from graphlab.models.amud_probe import Probe, probe
 
 MEMORY = 2**28
 
@@ -66,13 +69,22 @@ def test_the_null_covers_labels_that_do_not_matter() -> None:
     assert low <= 9
 
 
-def test_small_memory_gives_the_same() -> None:
-    d, ids, y = Dataset(digraph(50, 300)), torch.arange(50), torch.arange(50) % 4
+@pytest.mark.parametrize("labelled", [True, False])
+def test_small_memory_gives_the_same(labelled: bool) -> None:
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    d, ids = Dataset(digraph(50, 300), x=x), torch.arange(0, 50, 2)
+    y = ids % 4 if labelled else None
+    least = _column_bytes(50, 25) + (0 if labelled else 8 * 50 * 6)
     whole = pattern_statistics(d, ids, y, 9, 0, MEMORY)
-    pieces = pattern_statistics(d, ids, y, 9, 0, 1)
-    for a, b in zip(whole, pieces, strict=True):
-        assert a.alike == pytest.approx(b.alike)
-        assert a.p == b.p
+    # One column at a time, and three, which divide neither the classes nor the signs.
+    for memory in (least, least + 2 * _column_bytes(50, 25)):
+        pieces = pattern_statistics(d, ids, y, 9, 0, memory)
+        for a, b in zip(whole, pieces, strict=True):
+            one, two = dataclasses.asdict(a), dataclasses.asdict(b)
+            assert one.pop("pattern") == two.pop("pattern")
+            assert one == pytest.approx(two, rel=1e-6, abs=1e-7)
+    with pytest.raises(BudgetError, match=f"at least {least} bytes"):
+        pattern_statistics(d, ids, y, 9, 0, least - 1)
 
 
 def test_direction_flips_change_nothing_in_a() -> None:
@@ -118,7 +130,7 @@ def test_a_sorted_undirected_file_raises_the_alarm() -> None:
     report = diagnose_direction(once)
     assert report.orientation.alarm
     assert report.verdict == "undirected"
-    assert "node numbering" in report.reasons[0]
+    assert "node numbering" in report.reasons[1]
     backwards = Dataset(Graph(e[:, e[0] > e[1]], num_nodes=200), x=d.x, y=d.y)
     assert diagnose_direction(backwards).orientation.alarm
 
@@ -173,6 +185,19 @@ def test_a_graph_that_does_not_help_is_called_so() -> None:
     assert "gains nothing from the graph" in report.reasons[-1]
 
 
+@pytest.mark.parametrize("permutations", [0, 19, 20])
+def test_few_permutations_decide_nothing(permutations: int) -> None:
+    d = co_citation(120)
+    bare = Dataset(d.graph, y=d.y)  # without features there is no probe
+    report = diagnose_direction(bare, permutations=permutations)
+    assert report.probe is None
+    least = min([s.p for s in report.patterns if s.p is not None], default=1.0)
+    assert (least < 0.05) == (permutations == 20)
+    assert report.verdict == "undecided"
+    said = f"{permutations} permutations cannot tell a pattern from chance: at least 20"
+    assert (said in report.reasons[-1]) == (permutations < 20)
+
+
 def test_test_labels_are_not_read() -> None:
     d = co_citation()
     other = d.y.clone()
@@ -182,6 +207,21 @@ def test_test_labels_are_not_read() -> None:
     oracle = diagnose_direction(d, labels="all")
     assert "oracle" in oracle.reasons[0]
     assert oracle.num_labelled == d.num_nodes
+
+
+def test_without_a_split_the_report_says_that_all_labels_were_read() -> None:
+    d = co_citation(200)
+    bare = diagnose_direction(Dataset(d.graph, x=d.x, y=d.y), permutations=2, repeats=2)
+    assert bare.labels == bare.to_json()["labels"] == "all (no split)"
+    assert bare.num_labelled == 200
+    assert "there is no training split" in bare.reasons[0]
+    split = diagnose_direction(d, permutations=2, repeats=2)
+    assert split.labels == "train"
+    assert not any("no training split" in reason for reason in split.reasons)
+    asked = diagnose_direction(
+        Dataset(d.graph, x=d.x, y=d.y), labels="all", permutations=2, repeats=2
+    )
+    assert asked.labels == "all"
 
 
 def test_features_alone_give_a_verdict_without_labels() -> None:
@@ -212,6 +252,24 @@ def test_cora_ml_is_undirected(real_data: Path) -> None:
 def test_files_of_undirected_graphs_raise_the_alarm(name: str, real_data: Path) -> None:
     d = gl.datasets.load(name, real_data, undirected=False)
     assert orientation(d.graph).alarm
+
+
+def test_the_probes_interval_is_that_of_nadeau_and_bengio() -> None:
+    scores = {
+        "directed": (0.80, 0.82, 0.81, 0.85),
+        "undirected": (0.80, 0.79, 0.80, 0.81),
+    }
+    found = Probe("accuracy", scores, test_share=1 / 3).direction_gain
+    # Differences 0, .03, .01, .04: mean .02, sample variance .001 / 3; t(.975, 3) = 3.18245.
+    half = 3.18245 * (0.001 / 3 * (1 / 4 + 1 / 3)) ** 0.5
+    assert (found.first, found.second) == ("directed", "undirected")
+    assert found.mean == pytest.approx(0.02)
+    assert found.high == pytest.approx(0.02 + half, rel=1e-5)
+    assert found.low == pytest.approx(0.02 - half, rel=1e-4)
+    # 60 % of 100 nodes train, 20 % are scored.
+    d = gl.datasets.generate("sbm", num_nodes=100, num_edges=400, num_features=4)
+    made = probe(d, torch.arange(100), d.y, 2, 0, MEMORY, directed=False)
+    assert made.test_share == pytest.approx(1 / 3)
 
 
 # ---------------------------------------------------------------- report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from graphlab.models.lagnn_selection import (
     reference_score,
     selector,
 )
+from tests.tasks.test_resume import assert_equal_runs
 
 
 @pytest.fixture
@@ -166,6 +168,43 @@ def test_fit_repeats_and_files_keep_it(tmp_path: Path, graph: Graph, x: Tensor) 
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".safetensors"]
 
 
+def test_annealing_weighs_the_kl_term_by_twice_the_share_of_steps(x: Tensor) -> None:
+    a, rows = LocalAugmenter(6, 3, 5).double(), (x[:8].double(), x[8:].double())
+    assert a.kl == "anneal"
+    free = LocalAugmenter(6, 3, 5, kl=0.0).double()
+    free.load_state_dict(a.state_dict())
+    expected = {1: 0.02, 25: 0.5, 49: 0.98, 50: 1.0, 51: 1.0, 100: 1.0}
+    for step, weight in expected.items():
+        # The KL term knows no noise; the same step has the same noise.
+        _, kl = a.elbo(*rows, torch.zeros(8, 3).double())
+        term = a._step(rows, step, 100, 0) - free._step(rows, step, 100, 0)
+        torch.testing.assert_close(term, weight * kl.sum(1).mean())
+
+
+def test_active_units_are_those_whose_mean_varies(x: Tensor) -> None:
+    a = LocalAugmenter(6, 4, 6, "gaussian")
+    with torch.no_grad():
+        a.encoder[0].weight.copy_(torch.eye(6, 12))  # h is the neighbour's features
+        a.encoder[0].bias.zero_()
+        a.to_mean.weight.zero_()
+        a.to_mean.bias.copy_(torch.tensor([0.0, 0.0, 3.0, 0.0]))
+        # Deviations over pairs: above and below 0.1, the threshold's root; none; above.
+        a.to_mean.weight[0, 0], a.to_mean.weight[1, 1] = 0.11, 0.09
+        a.to_mean.weight[3, 2] = 5.0
+        u = torch.zeros(400, 6)
+        u[:, :3] = 1 + torch.randn(400, 3).clamp(-0.9, 0.9)
+        u[:, :3] /= u[:, :3].std(0)
+    found = a.evidence(u, torch.rand(400, 6))
+    assert found.active_units == 2
+    assert len(found.kl_per_unit) == 4
+    assert found.kl == pytest.approx(sum(found.kl_per_unit))
+    with torch.no_grad():
+        a.to_mean.weight.zero_()
+    still = a.evidence(u, torch.rand(400, 6))
+    assert still.active_units == 0
+    assert still.collapsed
+
+
 def test_inductive_fit_ignores_other_nodes(graph: Graph, x: Tensor) -> None:
     mask = torch.arange(16) < 9
     other = x.clone()
@@ -190,6 +229,28 @@ def test_generator_messages(graph: Graph, x: Tensor) -> None:
     a = LocalAugmenter(6)
     a.fit(x - 1, graph, steps=1, warn=False)
     assert a.likelihood == "gaussian"
+
+
+def test_the_range_of_all_rows_counts() -> None:
+    draws = np.random.default_rng(0)
+    g = Graph(draws.integers(0, 5000, (2, 9000)), num_nodes=5000)
+    for bad in (1.5, -0.1, float("nan")):
+        x = torch.zeros(5000, 2)
+        x[-1, 1] = bad
+        said = (
+            f"values from {min(bad, 0):g} to"
+            if bad == bad
+            else "values from nan to nan"
+        )
+        with pytest.raises(ValueError, match=said):
+            LocalAugmenter(2, 1, 2, "bernoulli").fit(x, g, steps=1)
+        auto = LocalAugmenter(2, 1, 2)
+        auto._prepare("fit", x, None, 0)
+        assert auto.likelihood == "gaussian"
+        # Rows that are not used may be anything.
+        auto = LocalAugmenter(2, 1, 2)
+        auto._prepare("fit", x, torch.arange(4999), 0)
+        assert auto.likelihood == "bernoulli"
 
 
 # ---------------------------------------------------------------- controls
@@ -270,6 +331,23 @@ def test_the_first_layers_width_is_kept(s: int) -> None:
         6, 3, SameFeatures(), "gcn", s=s, hidden_channels=16, split_width=False
     )
     assert wide.backbone.layers[1].lin.in_features == 16 * (s + 1)
+
+
+def test_concat_names_the_argument_that_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="`hidden_channels` must be a multiple of s"):
+        LAConcat(6, 3, SameFeatures(), s=2, hidden_channels=8)
+    for split_width in (True, False):
+        with pytest.raises(
+            ValueError, match=r"`num_layers` must be at least 2.* got 1"
+        ):
+            LAConcat(
+                6,
+                3,
+                SameFeatures(),
+                num_layers=1,
+                hidden_channels=8,
+                split_width=split_width,
+            )
 
 
 def test_concat_is_its_equation(graph: Graph, x: Tensor) -> None:
@@ -376,6 +454,78 @@ def test_node_fit_trains_views() -> None:
     assert r.test.mean > 0.4
 
 
+class Cut(Exception):
+    """Where a run ends early."""
+
+
+class CutBehind(gl.tasks.Callback):
+    """Ends a run behind an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_epoch_end(self, seed: int, record: dict[str, Any]) -> None:
+        if record["epoch"] == self.epoch:
+            raise Cut
+
+
+@pytest.mark.parametrize("kind", ["every pass", "pool", "grand"])
+def test_a_resumed_run_equals_an_unbroken_one(kind: str, tmp_path: Path) -> None:
+    d = gl.datasets.generate("sbm", num_nodes=120, num_edges=600, num_features=6)
+    d = gl.datasets.split_random(d, train=0.5, val=0.2)
+    a = LocalAugmenter(6, 4, 8, "gaussian")
+
+    def model(i: int, o: int) -> torch.nn.Module:
+        if kind == "grand":
+            return GRAND(i, o, 8, order=2, num_views=2, augmenter=a)
+        pool = 3 if kind == "pool" else None
+        return LAConcat(i, o, a, hidden_channels=8, num_views=2, pool=pool)
+
+    arguments = {"seeds": [0], "epochs": 5, "checkpoint_seconds": 0.0}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    gl.tasks.node.fit(d, model, run_dir=whole, **arguments)
+    with pytest.raises(Cut):
+        gl.tasks.node.fit(
+            d, model, run_dir=broken, callbacks=[CutBehind(2)], **arguments
+        )
+    gl.tasks.node.fit(d, model, run_dir=broken, **arguments)
+    assert_equal_runs(whole, broken)
+
+
+def test_kept_draws_are_those_of_the_models_seed(graph: Graph, x: Tensor) -> None:
+    a = LocalAugmenter(6, 4, 8, "gaussian")
+    for make in (
+        lambda: GRAND(6, 3, augmenter=a),
+        lambda: LAConcat(6, 3, a, pool=2, hidden_channels=8),
+    ):
+        drawn = []
+        for before in (0, 0, 1):
+            torch.manual_seed(before)
+            model = make()
+            torch.manual_seed(7 + len(drawn))
+            model.views(x, graph)
+            drawn.append(model._kept[1])
+        assert torch.equal(drawn[0], drawn[1])
+        assert not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("kind", ["gcn", "grand"])
+def test_the_augmenter_moves_along_but_is_no_part(
+    kind: str, graph: Graph, x: Tensor, augmenter: LocalAugmenter
+) -> None:
+    if kind == "grand":
+        model: torch.nn.Module = GRAND(6, 3, augmenter=augmenter)
+    else:
+        model = LAConcat(6, 3, augmenter, hidden_channels=8)
+    own = {id(p) for p in model.parameters()} | {id(b) for b in model.buffers()}
+    assert not own & {id(t) for t in augmenter.state_dict(keep_vars=True).values()}
+    assert not any("augmenter" in name for name in model.state_dict())
+    model.double()
+    assert {p.dtype for p in augmenter.parameters()} == {torch.float64}
+    views = model.views(x.double(), graph)
+    assert {v.dtype for v in views} == {torch.float64}
+
+
 # ---------------------------------------------------------------- losses, selection
 
 
@@ -432,6 +582,19 @@ def test_scores_equal_those_of_whole_passes() -> None:
         whole = torch.stack([helper(d.x, d.graph)[nodes] for _ in range(800)])
     torch.testing.assert_close(p.mean(0), whole.softmax(2).mean(0), rtol=0, atol=0.05)
     assert abs(float(bald(p) / bald(whole.softmax(2))) - 1) < 0.15
+
+
+@pytest.mark.parametrize(
+    "form", [{"num_layers": 1}, {"num_layers": 3}, {"norm": "batch"}]
+)
+def test_a_helper_of_another_form_is_refused(
+    form: dict[str, Any], graph: Graph, x: Tensor
+) -> None:
+    helper, nodes = GCN(6, 2, 4, **form), torch.arange(8)
+    with pytest.raises(ValueError, match="`helper` must be a GCN of two layers with"):
+        selector(helper, x, graph, nodes)
+    with pytest.raises(ValueError, match="`helper` must be a GCN of two layers with"):
+        Receptive(graph, nodes).probabilities(helper, x, 3, torch.Generator())
 
 
 def test_fit_keeps_the_best_scored_generator(graph: Graph, x: Tensor) -> None:
