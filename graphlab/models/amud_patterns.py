@@ -212,9 +212,8 @@ def _column_bytes(num_nodes: int, count: int) -> int:
 
 def _require_memory(d: Dataset, y: Tensor | None, each: int, memory: int) -> None:
     least = each
-    if (
-        y is None
-    ):  # features are held in few columns at least, twice while these are made
+    if y is None:
+        # Features are held in few columns at least, twice while these are made.
         least += 8 * d.num_nodes * min(_LEAST_WIDTH, d.num_features)
     if memory < least:
         raise BudgetError(
