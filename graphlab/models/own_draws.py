@@ -32,5 +32,6 @@ class WithAugmenter(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         for augmenter in self._augmenter:
             if isinstance(augmenter, nn.Module):
-                augmenter._apply(fn)  # type: ignore[no-untyped-call]
-        return super()._apply(fn, recurse)
+                augmenter._apply(fn)
+        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return moved
