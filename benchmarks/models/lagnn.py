@@ -3,12 +3,13 @@
 Every row has the width of the plain backbone: the first layer is split over the features and
 one more channel, which is
 
-    same          the features once more
-    mean          the mean of the neighbours
-    ridge         the conditional mean of a neighbour, linear, in closed form
-    untrained     a generator with random weights
-    cvae-kl1      the generator as in the release (KL weight 1)
-    cvae          the generator with free bits
+    same            the features once more
+    mean            the mean of the neighbours
+    ridge           the conditional mean of a neighbour, linear, in closed form
+    untrained       a generator with random weights
+    cvae-collapsed  a generator whose posterior has collapsed (KL weight 100)
+    cvae-kl1        the generator with the release's KL weight, 1
+    cvae            the generator with free bits
 
 each with (``+c``) and without the consistency of K = 4 views. Generators are fitted once for
 each data set and shared by all seeds, as in the release. The epoch is chosen by validation
@@ -105,6 +106,7 @@ FIT: dict[str, Any] = {
 }
 LR = {"gcn": 0.03, "gat": 0.01, "gcnii": 0.01, "grand": 0.01}
 VIEWS = {"num_views": 4, "temperature": 0.5, "pool": 10}
+KL = {"cvae-collapsed": 100.0, "cvae-kl1": 1.0}
 AUGMENTER = {"latent": 10, "hidden": 256}
 STEPS = {"steps": 1000, "batch_size": 64, "lr": 1e-3, "every": 100, "warn": False}
 
@@ -127,8 +129,7 @@ def augmenter(channel: str, d: Dataset, quick: bool = False) -> tuple[Any, Any]:
         return NeighborMean().fit(d.x, d.graph), None
     if channel == "ridge":
         return ConditionalMeanAugmenter(d.num_features).fit(d.x, d.graph), None
-    kl = 1.0 if channel == "cvae-kl1" else "free_bits"
-    made = LocalAugmenter(d.num_features, kl=kl, **AUGMENTER)
+    made = LocalAugmenter(d.num_features, kl=KL.get(channel, "free_bits"), **AUGMENTER)
     if channel == "untrained":
         torch.manual_seed(0)
         made = LocalAugmenter(d.num_features, likelihood="bernoulli", **AUGMENTER)
