@@ -69,6 +69,7 @@ class DirectedOperators:
         degree: ``in_out`` as above; ``row`` scales columns by row sums too, as ADPA's
             release does: a node without row sum is then heard by nobody, unless r = 0.
         drop_diagonal: Take paths from a node to itself out of patterns of order two.
+        device: Where they are applied; they are prepared on the CPU.
 
     Raises:
         ValueError: unknown patterns or options; ``drop_diagonal`` with order above two.
@@ -99,6 +100,7 @@ class DirectedOperators:
         self_loops: str = "first",
         degree: str = "in_out",
         drop_diagonal: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         name = "DirectedOperators"
         self.patterns = require_patterns(name, patterns)
@@ -125,6 +127,7 @@ class DirectedOperators:
         if r:  # the power 0 scales nothing
             rows = degree == "row"
             self._column = self._row if rows else self._sums(paths, transposed=True)
+        self._move(torch.device(device))
         self._scales: tuple[torch.dtype, list[Tensor], list[Tensor] | None] | None = (
             None
         )
@@ -287,6 +290,15 @@ class DirectedOperators:
             diagonal = self._diagonal[p]
             sums.append(total if diagonal is None else total - diagonal)
         return sums
+
+    def _move(self, device: torch.device) -> None:
+        """Hold what a step reads on a device."""
+        out, into = ((ptr.to(device), idx.to(device)) for ptr, idx in self._halves)
+        self._halves = (out, into)
+        self._row = [d.to(device) for d in self._row]
+        self._diagonal = [None if d is None else d.to(device) for d in self._diagonal]
+        if self._column is not None:
+            self._column = [d.to(device) for d in self._column]
 
     def _count_paths(self) -> dict[str, Tensor]:
         """Paths from each node along each pattern and its transpose. [N], float64."""

@@ -318,9 +318,13 @@ class ADPA(Decoupled):
         """The release's attention reads scores of other nodes."""
         return self.compat == "reference"
 
-    def operators(self, graph: Graph) -> DirectedOperators:
+    def operators(
+        self, graph: Graph, device: torch.device | str = "cpu"
+    ) -> DirectedOperators:
         """The operators of a graph, as this model applies them."""
-        return DirectedOperators(graph, self.patterns, **self.operator_options)
+        return DirectedOperators(
+            graph, self.patterns, device=device, **self.operator_options
+        )
 
     @property
     def decay(self) -> str:
@@ -343,7 +347,8 @@ class ADPA(Decoupled):
     def propagated(self, x: Tensor, graph: Graph) -> Tensor:
         """The features, and the hops of each pattern in turn."""
         given: Any = normalised(x) if self.normalise_rows else x
-        rows = self.operators(graph).propagate(given, self.hops, decay=self.decay)
+        operators = self.operators(graph, x.device)
+        rows = operators.propagate(given, self.hops, decay=self.decay)
         if self.normalise_hops:
             lengths = rows.norm(dim=2, keepdim=True).clamp(min=_SHORTEST)
             # In place where nobody asks for a gradient: rows are what takes memory.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from graphlab import check
 from graphlab.datasets.column import SparseColumn
 from graphlab.graph import Graph
+from graphlab.models.structure import as_graph
 
 # Rows of a graph's features, by graph; one entry for each way to propagate them.
 _ROWS: weakref.WeakKeyDictionary[Graph, dict[Any, tuple[Any, Tensor]]]
@@ -79,7 +80,7 @@ class Decoupled(nn.Module):
         name = type(self).__name__
         if not isinstance(edges, Graph):
             check.tensor(name, "edges", edges, dtypes=check.INDEX_DTYPES, ndim=2)
-            graph = Graph(edges, num_nodes=x.shape[0])
+            graph = as_graph(edges, x.shape[0])
             return self.propagated(_dense(name, x, self.channels), graph)
         kept = _ROWS.setdefault(edges, {})
         for held, (source, rows) in list(kept.items()):

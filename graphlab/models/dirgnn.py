@@ -16,7 +16,7 @@ from graphlab.graph import Graph
 from graphlab.graph.directions import both_directions
 from graphlab.models.layers import GATLayer, GCNLayer, SAGELayer
 from graphlab.models.sparse import dropout, features, linear, normalised
-from graphlab.models.structure import Block
+from graphlab.models.structure import Block, as_graph
 
 CONVOLUTIONS = ("gcn", "sage", "gat")
 Convolution = str | Callable[[int, int], nn.Module]
@@ -116,7 +116,7 @@ class DirGNN(nn.Module):
         """Compute logits of all rows."""
         h: Any = features(x)
         h = normalised(h) if self.normalise_rows else h
-        blocks = directed_blocks(edges, h.shape[0], h.dtype)
+        blocks = directed_blocks(edges, h.shape[0], h.dtype, h.device)
         alpha, layers = self.alpha, []
         for i in range(self.num_layers):
             h = dropout(h, self.dropout, self.training)
@@ -138,26 +138,32 @@ class DirGNN(nn.Module):
         return self.lin(joined)
 
 
-_BLOCKS: weakref.WeakKeyDictionary[Graph, dict[torch.dtype, tuple[Block, Block]]]
+_BLOCKS: weakref.WeakKeyDictionary[Graph, dict[Any, tuple[Block, Block]]]
 _BLOCKS = weakref.WeakKeyDictionary()
 
 
 def directed_blocks(
-    edges: Tensor | Graph, num_nodes: int, dtype: torch.dtype
+    edges: Tensor | Graph,
+    num_nodes: int,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
 ) -> tuple[Block, Block]:
     r"""Blocks over the edges into and out of each node, weights 1/sqrt(d_out d_in).
 
     Distinct edges between two nodes count, each once. Those of a Graph are kept with it.
     """
     if not isinstance(edges, Graph):
-        return _directed_blocks(Graph(edges, num_nodes=num_nodes), dtype)
+        return _directed_blocks(as_graph(edges, num_nodes), dtype, device)
     kept = _BLOCKS.setdefault(edges, {})
-    if dtype not in kept:
-        kept[dtype] = _directed_blocks(edges, dtype)
-    return kept[dtype]
+    key = (dtype, str(device))
+    if key not in kept:
+        kept[key] = _directed_blocks(edges, dtype, device)
+    return kept[key]
 
 
-def _directed_blocks(graph: Graph, dtype: torch.dtype) -> tuple[Block, Block]:
+def _directed_blocks(
+    graph: Graph, dtype: torch.dtype, device: torch.device | str
+) -> tuple[Block, Block]:
     by_source, by_target = both_directions(graph)
     outgoing = by_source[0].diff().to(dtype)
     incoming = by_target[0].diff().to(dtype)
@@ -168,7 +174,7 @@ def _directed_blocks(graph: Graph, dtype: torch.dtype) -> tuple[Block, Block]:
     ):
         block = Block(ptr, idx, None, graph.num_nodes)
         block.weight = (own[block.owner] * other[idx]).pow(-0.5)
-        blocks.append(block)
+        blocks.append(block.to(device))
     return blocks[0], blocks[1]
 
 

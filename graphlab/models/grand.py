@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from graphlab import check, ops
 from graphlab.graph import Graph
 from graphlab.models.consistency import consistency_loss
-from graphlab.models.own_draws import own_seed
+from graphlab.models.own_draws import WithAugmenter, own_seed
 from graphlab.models.sparse import SparseRows, features, normalised
 from graphlab.models.structure import Block, build, of_graph
 
 
-class GRAND(nn.Module):
+class GRAND(WithAugmenter):
     r"""Graph random neural network.
 
     A view: rows of X are dropped whole (and the others scaled up), :math:`\bar{X} =
@@ -95,11 +95,13 @@ class GRAND(nn.Module):
 
     def forward(self, x: Any, edges: Tensor | Graph) -> Tensor:
         """Logits of all nodes: of one random view when training."""
-        return self._view(_rows(self, x), self._block(x, edges))
+        rows = _rows(self, x)
+        return self._view(rows, self._block(rows, edges))
 
     def views(self, x: Any, edges: Tensor | Graph) -> list[Tensor]:
         """Logits of K random views, and of K more of the generated features."""
-        block, rows = self._block(x, edges), _rows(self, x)
+        rows = _rows(self, x)
+        block = self._block(rows, edges)
         found = [self._view(rows, block) for _ in range(self.num_views)]
         if self._augmenter[0] is not None:
             drawn = self._drawn(x)
@@ -126,10 +128,10 @@ class GRAND(nn.Module):
             h = h.relu() if i + 1 < len(self.layers) else h
         return h
 
-    def _block(self, x: Any, edges: Tensor | Graph) -> Block:
+    def _block(self, rows: Tensor, edges: Tensor | Graph) -> Block:
         if isinstance(edges, Graph):
-            return of_graph(edges, "gcn")
-        return build(edges, x.shape[0], "gcn")
+            return of_graph(edges, "gcn", rows.dtype, rows.device)
+        return build(edges, len(rows), "gcn", dtype=rows.dtype)
 
     def _drawn(self, x: Any) -> Tensor:
         """One generated matrix, the same for all steps."""

@@ -14,7 +14,7 @@ from graphlab import check, ops
 from graphlab.models.backbone import GNN
 from graphlab.models.consistency import consistency_loss
 from graphlab.models.gnn import GAT, GCN, GCNII, SAGE
-from graphlab.models.own_draws import own_seed
+from graphlab.models.own_draws import WithAugmenter, own_seed
 from graphlab.models.sparse import SparseRows, linear
 from graphlab.models.structure import Block
 
@@ -23,7 +23,7 @@ Augmenter = Any
 """``sample(rows [n, F], s, mode=, generator=) -> [s, n, F]``: of the nodes at hand only."""
 
 
-class _Augmented(GNN):
+class _Augmented(WithAugmenter, GNN):
     """What both styles share: drawing features, several views, their consistency."""
 
     backbone: Any
@@ -46,7 +46,6 @@ class _Augmented(GNN):
         check.positive(name, "num_views", views)
         if pool is not None:
             check.positive(name, "pool", pool)
-        # Not a part of this module: it is not trained, saved or counted with it.
         self._augmenter = [augmenter]
         self.s, self.num_views, self.pool = s, views, pool
         self.seed = own_seed()

@@ -343,7 +343,8 @@ class LocalAugmenter(nn.Module):
             rows: [n, dim]: of the nodes at hand only, such as those of a sampled batch.
             s: Draws.
             mode: ``sample``: z from N(0, I); ``mean``: z = 0, the same every time.
-            generator: Of z; None: torch's own.
+            generator: Of z, which is drawn where it is and moved to the rows; None: torch's
+                own, of the rows' device.
 
         Returns:
             [s, n, dim], without gradient, whether the module is in training mode or not.
@@ -352,16 +353,17 @@ class LocalAugmenter(nn.Module):
         if mode == "mean":
             z = rows.new_zeros(len(rows), self.latent)
             return self.decode(z, rows).expand(s, -1, -1)
+        where = rows.device if generator is None else generator.device
         draws = []
         for _ in range(s):
             z = torch.randn(
                 len(rows),
                 self.latent,
                 generator=generator,
-                device=rows.device,
+                device=where,
                 dtype=rows.dtype,
             )
-            draws.append(self.decode(z, rows))
+            draws.append(self.decode(z.to(rows.device), rows))
         return torch.stack(draws)
 
     def save(self, path: str | Path) -> None:

@@ -14,7 +14,7 @@ from graphlab import check, ops
 from graphlab.graph import Graph
 from graphlab.graph.directions import both_directions
 from graphlab.models.sparse import features, linear, normalised
-from graphlab.models.structure import Block, build
+from graphlab.models.structure import Block, as_graph, build
 
 
 class MagNet(nn.Module):
@@ -75,7 +75,8 @@ class MagNet(nn.Module):
         """Compute logits of all rows."""
         given: Any = features(x)
         given = normalised(given) if self.normalise_rows else given
-        cosine, sine = magnetic_blocks(edges, given.shape[0], self.q, given.dtype)
+        n, dtype, device = given.shape[0], given.dtype, given.device
+        cosine, sine = magnetic_blocks(edges, n, self.q, dtype, device)
         real: Any = given
         imaginary: Any = None
         for own, others, bias in zip(self.own, self.others, self.bias, strict=True):
@@ -103,14 +104,20 @@ _BLOCKS = weakref.WeakKeyDictionary()
 
 
 def magnetic_blocks(
-    edges: Tensor | Graph, num_nodes: int, q: float, dtype: torch.dtype
+    edges: Tensor | Graph,
+    num_nodes: int,
+    q: float,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
 ) -> tuple[Block, Block]:
     """Real and imaginary part of :math:`H`, as blocks; those of a Graph are kept with it."""
-    graph = edges if isinstance(edges, Graph) else Graph(edges, num_nodes=num_nodes)
+    graph = as_graph(edges, num_nodes)
     kept = _BLOCKS.setdefault(graph, {})
-    if (q, dtype) not in kept:
-        kept[q, dtype] = _magnetic_blocks(graph, q, dtype)
-    return kept[q, dtype]
+    key = (q, dtype, str(device))
+    if key not in kept:
+        cosine, sine = _magnetic_blocks(graph, q, dtype)
+        kept[key] = (cosine.to(device), sine.to(device))
+    return kept[key]
 
 
 def _magnetic_blocks(graph: Graph, q: float, dtype: torch.dtype) -> tuple[Block, Block]:

@@ -1,8 +1,12 @@
-"""The seed of draws that a model keeps."""
+"""Draws that a model keeps, and the augmenter that they come from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import torch
+from torch import Tensor, nn
 
 
 def own_seed() -> int:
@@ -15,3 +19,18 @@ def own_seed() -> int:
     generator = torch.Generator()
     generator.set_state(torch.get_rng_state())
     return int(torch.randint(2**62, (), generator=generator))
+
+
+class WithAugmenter(nn.Module):
+    """A module with an augmenter that is not trained, saved or counted with it.
+
+    The augmenter goes along to other devices and dtypes, if it is a module itself.
+    """
+
+    _augmenter: list[Any]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        for augmenter in self._augmenter:
+            if isinstance(augmenter, nn.Module):
+                augmenter._apply(fn)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -50,8 +50,9 @@ class SparseRows:
 
     def to_dense(self) -> Tensor:
         """[rows, columns], zeros and all."""
-        row = torch.repeat_interleave(torch.arange(self.shape[0]), self.ptr.diff())
-        out = torch.zeros(self.shape, dtype=self.dtype)
+        rows = torch.arange(self.shape[0], device=self.device)
+        row = torch.repeat_interleave(rows, self.ptr.diff())
+        out = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
         out[row, self.idx.long()] = self.value
         return out
 

@@ -190,6 +190,14 @@ def of_graph(
     return kept[key]
 
 
+def as_graph(edges: Tensor | Graph, num_nodes: int) -> Graph:
+    """A Graph as it is; edges [2, E] of any device as a Graph, which lives on the CPU."""
+    if isinstance(edges, Graph):
+        return edges
+    held = edges.cpu() if isinstance(edges, Tensor) else edges
+    return Graph(held, num_nodes=num_nodes)
+
+
 def layer_blocks(
     block: Block,
     num_layers: int,

@@ -433,6 +433,23 @@ def test_kept_draws_are_those_of_the_models_seed(graph: Graph, x: Tensor) -> Non
         assert not torch.equal(drawn[0], drawn[2])
 
 
+@pytest.mark.parametrize("kind", ["gcn", "grand"])
+def test_the_augmenter_moves_along_but_is_no_part(
+    kind: str, graph: Graph, x: Tensor, augmenter: LocalAugmenter
+) -> None:
+    if kind == "grand":
+        model: torch.nn.Module = GRAND(6, 3, augmenter=augmenter)
+    else:
+        model = LAConcat(6, 3, augmenter, hidden_channels=8)
+    own = {id(p) for p in model.parameters()} | {id(b) for b in model.buffers()}
+    assert not own & {id(t) for t in augmenter.state_dict(keep_vars=True).values()}
+    assert not any("augmenter" in name for name in model.state_dict())
+    model.double()
+    assert {p.dtype for p in augmenter.parameters()} == {torch.float64}
+    views = model.views(x.double(), graph)
+    assert {v.dtype for v in views} == {torch.float64}
+
+
 # ---------------------------------------------------------------- losses, selection
 
 
