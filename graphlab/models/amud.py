@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 VERDICTS = ("directed", "undirected", "unhelpful", "undecided")
 # What a report says of its labels where training labels were asked for and there is no split.
 NO_SPLIT = "all (no split)"
+# A pattern is taken to be closer than by chance below this p; with so many permutations at
+# least p = 1 / (permutations + 1) can be.
+_P, _LEAST_PERMUTATIONS = 0.05, 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +129,8 @@ def diagnose_direction(
         labels: ``train``: only those of the training split, all of them where there is no
             split; ``all``: an oracle, which has seen test labels; ``none``: features only.
         run: Split run.
-        permutations: Of the labels, for the null of each pattern.
+        permutations: Of the labels, for the null of each pattern; where there is no probe, 20
+            at least give a verdict.
         repeats: Random splits of the labelled nodes, for the probe.
         seed: Of permutations, splits and projections.
         memory: Bytes that columns beside the graph may take.
@@ -177,7 +181,7 @@ def diagnose_direction(
         tested = probe(d, ids, y, repeats, seed, limit)
     elif d.x is not None and facts.num_edges and y is not None:
         tested = probe(d, ids, y, repeats, seed, limit, directed=False)
-    verdict, reasons = _judge(facts, statistics, tested, labels)
+    verdict, reasons = _judge(facts, statistics, tested, labels, permutations)
     return DirectionReport(
         d.name,
         verdict,
@@ -230,6 +234,7 @@ def _judge(
     statistics: tuple[PatternStatistic, ...],
     tested: Probe | None,
     labels: str,
+    permutations: int,
 ) -> tuple[str, list[str]]:
     """Verdict and reasons; orientation first, then the probe, then the statistics."""
     reasons: list[str] = []
@@ -261,7 +266,7 @@ def _judge(
     if tested is None:
         if labels != "none":
             reasons.append("too few labelled nodes, or no features, for the probe")
-        return _by_statistics(statistics, reasons)
+        return _by_statistics(statistics, reasons, permutations)
     difference = tested.direction_gain
     text = f"{difference.first} - {difference.second} = {difference.describe()}"
     if difference.low > 0:
@@ -276,9 +281,16 @@ def _judge(
 
 
 def _by_statistics(
-    statistics: tuple[PatternStatistic, ...], reasons: list[str]
+    statistics: tuple[PatternStatistic, ...], reasons: list[str], permutations: int
 ) -> tuple[str, list[str]]:
-    clear = [s for s in statistics if s.p is not None and s.p < 0.05 and s.excess > 0]
+    # The smallest p is that of the labels as they are: 1 of permutations + 1.
+    if permutations < _LEAST_PERMUTATIONS:
+        reasons.append(
+            f"{permutations} permutations cannot tell a pattern from chance: at least "
+            f"{_LEAST_PERMUTATIONS} are needed for p below {_P}"
+        )
+        return "undecided", reasons
+    clear = [s for s in statistics if s.p is not None and s.p < _P and s.excess > 0]
     if not clear:
         reasons.append("no pattern is closer to the labels or features than by chance")
         return "unhelpful", reasons

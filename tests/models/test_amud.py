@@ -184,6 +184,19 @@ def test_a_graph_that_does_not_help_is_called_so() -> None:
     assert "gains nothing from the graph" in report.reasons[-1]
 
 
+@pytest.mark.parametrize("permutations", [0, 19, 20])
+def test_few_permutations_decide_nothing(permutations: int) -> None:
+    d = co_citation(120)
+    bare = Dataset(d.graph, y=d.y)  # without features there is no probe
+    report = diagnose_direction(bare, permutations=permutations)
+    assert report.probe is None
+    least = min([s.p for s in report.patterns if s.p is not None], default=1.0)
+    assert (least < 0.05) == (permutations == 20)
+    assert report.verdict == "undecided"
+    said = f"{permutations} permutations cannot tell a pattern from chance: at least 20"
+    assert (said in report.reasons[-1]) == (permutations < 20)
+
+
 def test_test_labels_are_not_read() -> None:
     d = co_citation()
     other = d.y.clone()
