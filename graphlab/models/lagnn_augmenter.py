@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +28,8 @@ COLLAPSED = 1e-2
 # A unit is active where the variance of its mean over pairs is above this
 # (Burda et al., "Importance Weighted Autoencoders", 2016).
 ACTIVE = 1e-2
+# Rows that give the features' scale, and rows whose range is looked at together.
+_ROWS = 4096
 _HOLD, _WEIGHTS, _NOISE, _PROBE = 92, 93, 94, 95
 
 
@@ -199,6 +201,10 @@ class LocalAugmenter(nn.Module):
 
         Warns:
             PosteriorCollapseWarning: KL below 0.01 nats, or no active unit.
+
+        Cost:
+            Unless ``likelihood`` is ``gaussian``, all rows that may be used are read once
+            ahead of training, to see whether they lie in [0, 1].
         """
         name = "LocalAugmenter.fit"
         if len(x.shape) != 2 or x.shape[1] != self.dim:
@@ -406,13 +412,15 @@ class LocalAugmenter(nn.Module):
     ) -> None:
         """Choose the likelihood, learn the features' scale, draw first weights anew."""
         everyone = torch.arange(x.shape[0]) if nodes is None else nodes
-        order = rng.permutation(rng.key(seed, _HOLD, 1), len(everyone))[:4096]
+        order = rng.permutation(rng.key(seed, _HOLD, 1), len(everyone))[:_ROWS]
         rows = gather(x, everyone[torch.from_numpy(order)]).float()
-        inside = bool((rows >= 0).all()) and bool((rows <= 1).all())
+        low, high = _range([rows])
+        if 0 <= low <= high <= 1 and self.likelihood != "gaussian":
+            low, high = _range(gather(x, ids).float() for ids in everyone.split(_ROWS))
+        inside = 0 <= low <= high <= 1
         if self.likelihood == "auto":
             self.likelihood = "bernoulli" if inside else "gaussian"
         if self.likelihood == "bernoulli" and not inside:
-            low, high = float(rows.min()), float(rows.max())
             need = "lie in [0, 1] with likelihood='bernoulli'"
             got = f"values from {low:g} to {high:g}"
             check.fail(ValueError, name, "x", need, got, "use likelihood='gaussian'")
@@ -425,6 +433,12 @@ class LocalAugmenter(nn.Module):
                 if isinstance(module, nn.Linear):
                     module.reset_parameters()
         nn.init.zeros_(self.log_noise)
+
+
+def _range(parts: Iterable[Tensor]) -> tuple[float, float]:
+    """Smallest and largest value; nan where a value is."""
+    ends = torch.stack([torch.stack(part.aminmax()) for part in parts])
+    return float(ends[:, 0].min()), float(ends[:, 1].max())
 
 
 def _normal(key: int, shape: tuple[int, ...]) -> Tensor:

@@ -194,6 +194,28 @@ def test_generator_messages(graph: Graph, x: Tensor) -> None:
     assert a.likelihood == "gaussian"
 
 
+def test_the_range_of_all_rows_counts() -> None:
+    draws = np.random.default_rng(0)
+    g = Graph(draws.integers(0, 5000, (2, 9000)), num_nodes=5000)
+    for bad in (1.5, -0.1, float("nan")):
+        x = torch.zeros(5000, 2)
+        x[-1, 1] = bad
+        said = (
+            f"values from {min(bad, 0):g} to"
+            if bad == bad
+            else "values from nan to nan"
+        )
+        with pytest.raises(ValueError, match=said):
+            LocalAugmenter(2, 1, 2, "bernoulli").fit(x, g, steps=1)
+        auto = LocalAugmenter(2, 1, 2)
+        auto._prepare("fit", x, None, 0)
+        assert auto.likelihood == "gaussian"
+        # Rows that are not used may be anything.
+        auto = LocalAugmenter(2, 1, 2)
+        auto._prepare("fit", x, torch.arange(4999), 0)
+        assert auto.likelihood == "bernoulli"
+
+
 # ---------------------------------------------------------------- controls
 
 
