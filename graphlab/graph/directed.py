@@ -127,6 +127,12 @@ class DirectedOperators:
         if r:  # the power 0 scales nothing
             rows = degree == "row"
             self._column = self._row if rows else self._sums(paths, transposed=True)
+        self.options: dict[str, Any] = {
+            "r": r,
+            "self_loops": self_loops,
+            "degree": degree,
+            "drop_diagonal": drop_diagonal,
+        }
         self._move(torch.device(device))
         self._scales: tuple[torch.dtype, list[Tensor], list[Tensor] | None] | None = (
             None

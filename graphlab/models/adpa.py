@@ -224,7 +224,8 @@ class ADPA(Decoupled):
             for little beside the features.
         normalise_rows: Divide each row of ``x`` by the sum of its absolute values first.
         precomputed: ``x`` holds propagated rows, slot after slot: x, then the hops 1 .. K of
-            each pattern; ``in_channels`` is their whole width.
+            each pattern; ``in_channels`` is their whole width. Tasks check that a store's
+            rows were made with this model's patterns, hops and options of operators.
         compat: ``reference`` repeats the release: operators scaled by row sums on both
             sides, hops multiplied by ln(1/l) + 1, scrambled attention in which X_0 is a hop,
             pattern scalars that start around zero, rows of any length.
@@ -279,10 +280,9 @@ class ADPA(Decoupled):
         if compat is not None:
             check.one_of(name, "compat", compat, ("reference",))
         slots = 1 + len(self_patterns) * hops
-        super().__init__(in_channels, out_channels, slots, precomputed)
+        super().__init__(in_channels, out_channels, slots, precomputed, normalise_rows)
         self.patterns, self.hops, self.compat = self_patterns, hops, compat
         self.dropout, self.input_dropout = dropout, input_dropout
-        self.normalise_rows = normalise_rows
         reference = compat == "reference"
         own_hop = own_hop or reference
         self.normalise_hops = normalise_hops and not reference
@@ -330,6 +330,15 @@ class ADPA(Decoupled):
     def decay(self) -> str:
         """How hops are damped; see :meth:`~graphlab.graph.DirectedOperators.propagate`."""
         return "reference" if self.compat == "reference" else "none"
+
+    def made_with(self) -> dict[str, Any]:
+        """Arguments of :func:`graphlab.outofcore.propagate` for this model."""
+        return {
+            "patterns": list(self.patterns),
+            "hops": self.hops,
+            "decay": self.decay,
+            **self.operator_options,
+        }
 
     def key(self) -> tuple[object, ...]:
         """Patterns, hops and the operators' options."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,19 +25,28 @@ class Decoupled(nn.Module):
     ``model(x, edges, nodes=None)`` gives logits of all nodes, or of ``nodes`` alone, which is
     all that a training step has to compute. With ``precomputed`` the columns of ``x`` are
     the propagated rows themselves, slot after slot, such as a batch from a store written by
-    :func:`graphlab.outofcore.propagate`; edges are then not looked at.
+    :func:`graphlab.outofcore.propagate`; edges are then not looked at. How rows were made is
+    not to be seen from them: a call checks their width alone, tasks also what a store says
+    of itself (:meth:`require_rows`).
 
     Args:
         in_channels: Width of ``x``.
         out_channels: Number of classes.
         slots: Matrices that :meth:`propagated` puts side by side.
         precomputed: Whether ``x`` holds propagated rows.
+        normalise_rows: Whether features are normalised ahead of propagation, for which it is
+            too late with ``precomputed``.
     """
 
     takes_graph = True
 
     def __init__(
-        self, in_channels: int, out_channels: int, slots: int, precomputed: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        slots: int,
+        precomputed: bool = False,
+        normalise_rows: bool = False,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -45,6 +55,11 @@ class Decoupled(nn.Module):
         if precomputed and in_channels % slots:
             need = f"be a multiple of the {slots} slots of its precomputed rows"
             check.fail(ValueError, name, "in_channels", need, in_channels)
+        if precomputed and normalise_rows:
+            remedy = "normalise the features before they are propagated"
+            need = "be False with precomputed=True"
+            check.fail(ValueError, name, "normalise_rows", need, True, remedy)
+        self.normalise_rows = normalise_rows
         self.in_channels, self.out_channels = in_channels, out_channels
         self.slots, self.precomputed = slots, precomputed
         self.channels = in_channels // slots if precomputed else in_channels
@@ -74,6 +89,28 @@ class Decoupled(nn.Module):
     def last(self, h: Any) -> Tensor:
         """Logits of what :meth:`projected` gives."""
         raise NotImplementedError
+
+    def made_with(self) -> dict[str, Any]:
+        """What rows in a store have to be made with, by its names; empty: anything."""
+        return {}
+
+    def require_rows(self, made: Mapping[str, Any] | None) -> None:
+        """Require that precomputed rows were made as this model makes them.
+
+        Args:
+            made: ``meta["propagated"]`` of the store that they come from; None: not known,
+                and not checked.
+
+        Raises:
+            ValueError: they were made otherwise.
+        """
+        if made is None or not self.precomputed:
+            return
+        wanted = self.made_with()
+        other = {k: made[k] for k in wanted if k in made and made[k] != wanted[k]}
+        if other:
+            need = "hold rows made with " + _listed({k: wanted[k] for k in other})
+            check.fail(ValueError, type(self).__name__, "x", need, _listed(other))
 
     def rows(self, x: Any, edges: Tensor | Graph) -> Tensor:
         """Propagated rows [N, slots, F] of a graph; made once for a Graph, and kept with it."""
@@ -124,6 +161,10 @@ class Decoupled(nn.Module):
         # Weakly, as what is kept of a graph elsewhere would otherwise live on with it.
         self._parts = [*self._parts[-1:], (nodes, x, weakref.ref(edges), rows)]
         return rows
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value!r}" for name, value in values.items())
 
 
 def _dense(name: str, x: Any, width: int) -> Tensor:

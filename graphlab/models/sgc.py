@@ -24,7 +24,7 @@ class SGC(Decoupled):
         hops: K.
         dropout: On the propagated rows.
         normalise_rows: Divide each row of ``x`` by the sum of its absolute values first.
-        precomputed: ``x`` holds propagated rows already.
+        precomputed: ``x`` holds propagated rows already; how they were made is not checked.
 
     Shapes:
         x [N, in_channels] -> [N, out_channels], or [len(nodes), out_channels].
@@ -47,9 +47,9 @@ class SGC(Decoupled):
         normalise_rows: bool = False,
         precomputed: bool = False,
     ) -> None:
-        super().__init__(in_channels, out_channels, 1, precomputed)
+        super().__init__(in_channels, out_channels, 1, precomputed, normalise_rows)
         self.hops = check.positive("SGC", "hops", hops)
-        self.dropout, self.normalise_rows = dropout, normalise_rows
+        self.dropout = dropout
         self.lin = nn.Linear(self.channels, out_channels)
 
     def key(self) -> tuple[object, ...]:

@@ -25,7 +25,7 @@ class SIGN(Decoupled):
         dropout: On what the hops' maps give.
         input_dropout: On the propagated rows.
         normalise_rows: Divide each row of ``x`` by the sum of its absolute values first.
-        precomputed: ``x`` holds propagated rows already.
+        precomputed: ``x`` holds propagated rows already; how they were made is not checked.
 
     Shapes:
         x [N, in_channels] -> [N, out_channels], or [len(nodes), out_channels].
@@ -51,8 +51,10 @@ class SIGN(Decoupled):
         precomputed: bool = False,
     ) -> None:
         check.positive("SIGN", "hops", hops)
-        super().__init__(in_channels, out_channels, hops + 1, precomputed)
-        self.hops, self.normalise_rows = hops, normalise_rows
+        super().__init__(
+            in_channels, out_channels, hops + 1, precomputed, normalise_rows
+        )
+        self.hops = hops
         self.dropout, self.input_dropout = dropout, input_dropout
         self.maps = nn.ModuleList(
             nn.Linear(self.channels, hidden_channels) for _ in range(hops + 1)

@@ -160,7 +160,7 @@ def propagate(
             "slots": slots,
             "channels": wide,
             "decay": decay,
-            **options,
+            **operators.options,
         }
         return Store.convert(made, path, dtype=dtype, memory=limit)
     finally:

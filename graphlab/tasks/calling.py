@@ -175,6 +175,13 @@ def _counts(model: nn.Module, batch: Any) -> dict[str, Any]:
     }
 
 
+def require_rows(model: nn.Module, d: Dataset) -> None:
+    """Require that propagated rows are those that a model takes, where both say which."""
+    require = getattr(model, "require_rows", None)
+    if callable(require):
+        require(d.meta.get("propagated"))
+
+
 def takes_graph(model: nn.Module) -> bool:
     """Whether a full pass hands a model the Graph, with what is kept of it between passes."""
     return is_backbone(model) or bool(getattr(model, "takes_graph", False))

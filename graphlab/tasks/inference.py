@@ -87,6 +87,7 @@ def exact(
     device = torch.device(device)
     model.eval()
     if getattr(model, "precomputed", False):
+        calling.require_rows(model, d)
         return _by_rows(model, d, nodes, device)
     size = estimate(model, d, memory)
     with torch.no_grad():

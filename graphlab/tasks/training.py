@@ -115,7 +115,9 @@ class Training:
     def _make_model(self) -> torch.nn.Module:
         d = self._job.d
         outputs = labels.num_outputs("node.fit", d)
-        return calling.make("node.fit", self._job.factory, d.num_features, outputs)
+        made = calling.make("node.fit", self._job.factory, d.num_features, outputs)
+        calling.require_rows(made, d)
+        return made
 
     def _make_optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(

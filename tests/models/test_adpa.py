@@ -272,6 +272,9 @@ def test_messages(graph: Graph, x: Tensor) -> None:
         ADPA(5, 3, compat="paper")
     with pytest.raises(ValueError, match="`in_channels` must be a multiple of the 13"):
         ADPA(27, 3, precomputed=True)
+    for kind, width in ((ADPA, 26), (SGC, 4), (SIGN, 6)):
+        with pytest.raises(ValueError, match="`normalise_rows` must be False with pre"):
+            kind(width, 3, precomputed=True, normalise_rows=True)
     with pytest.raises(
         ValueError, match=r"`x` must have shape \[nodes, in_channels = 5\]"
     ):

@@ -14,6 +14,7 @@ from graphlab.graph import DirectedOperators
 from graphlab.models import ADPA
 from graphlab.outofcore import Store, propagate
 from graphlab.outofcore.propagate import PropagatedColumn
+from graphlab.tasks import inference
 
 PIECES = 2 * 8 * 2**20
 
@@ -77,6 +78,34 @@ def test_node_fit_trains_and_scores_on_the_rows(tmp_path: Path) -> None:
     )
     assert r.test.mean > r.baselines["majority"].mean + 0.3
     assert r.predict(held).shape == (300, 10)
+
+
+def test_rows_made_otherwise_are_refused(tmp_path: Path) -> None:
+    d = gl.datasets.generate("sbm", num_nodes=60, num_edges=300, num_features=3)
+    d = gl.datasets.split_random(d, train=0.5, val=0.2, runs=1)
+    store = propagate(d, tmp_path / "rows", hops=1, patterns=["A", "T"], r=0.3)
+    assert store.dataset().meta["propagated"]["degree"] == "in_out"
+    held = store.dataset()
+    held.columns["x"] = held.x.gather(torch.arange(60))
+
+    def fit(**options: object) -> None:
+        def adpa(width: int, classes: int) -> ADPA:
+            return ADPA(width, classes, hops=1, precomputed=True, **options)
+
+        gl.tasks.node.fit(held, adpa, seeds=[0], epochs=1)
+
+    fit(patterns=["A", "T"], r=0.3)
+    said = r"ADPA: `x` must hold rows made with r = 0.5, got r = 0.3"
+    with pytest.raises(ValueError, match=said):
+        fit(patterns=["A", "T"])
+    with pytest.raises(
+        ValueError, match=r"patterns = \['A', 'AT'\], decay = 'reference'"
+    ):
+        fit(patterns=["A", "AT"], r=0.3, compat="reference")
+    model = ADPA(9, 10, hops=1, patterns=["T", "A"], r=0.3, precomputed=True)
+    with pytest.raises(ValueError, match="`x` must hold rows made with patterns"):
+        inference.exact(model, held)
+    model.require_rows(None)  # of rows that do not say
 
 
 def test_half_precision_rows(d: gl.Dataset, tmp_path: Path) -> None:
