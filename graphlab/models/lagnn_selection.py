@@ -80,7 +80,11 @@ class Receptive:
             x: [N, F], features.
             passes: M.
             generator: Of the draws.
+
+        Raises:
+            ValueError: a helper of another form.
         """
+        _require_two_layers("Receptive.probabilities", helper)
         rows: Any = x[self.inputs]
         rows = normalised(rows) if helper.normalise_rows else rows
         p = helper.dropout
@@ -127,7 +131,11 @@ def selector(
 
     Returns:
         A function of a generator; the larger, the better.
+
+    Raises:
+        ValueError: a helper of another form; ``compat`` without ``y``.
     """
+    _require_two_layers("selector", helper)
     if compat is not None:
         check.one_of("selector", "compat", compat, ("reference",))
         if y is None:
@@ -146,6 +154,15 @@ def selector(
         return float(value)
 
     return score
+
+
+def _require_two_layers(function: str, helper: GCN) -> None:
+    """Require what the closed form is of: two layers and no norm between them."""
+    if len(helper.layers) != 2 or len(helper.norms):
+        norm = "a norm" if len(helper.norms) else "no norm"
+        need = "be a GCN of two layers without norm"
+        got = f"{len(helper.layers)} layers with {norm}"
+        check.fail(ValueError, function, "helper", need, got)
 
 
 def _gaussian(

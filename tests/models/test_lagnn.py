@@ -530,6 +530,19 @@ def test_scores_equal_those_of_whole_passes() -> None:
     assert abs(float(bald(p) / bald(whole.softmax(2))) - 1) < 0.15
 
 
+@pytest.mark.parametrize(
+    "form", [{"num_layers": 1}, {"num_layers": 3}, {"norm": "batch"}]
+)
+def test_a_helper_of_another_form_is_refused(
+    form: dict[str, Any], graph: Graph, x: Tensor
+) -> None:
+    helper, nodes = GCN(6, 2, 4, **form), torch.arange(8)
+    with pytest.raises(ValueError, match="`helper` must be a GCN of two layers with"):
+        selector(helper, x, graph, nodes)
+    with pytest.raises(ValueError, match="`helper` must be a GCN of two layers with"):
+        Receptive(graph, nodes).probabilities(helper, x, 3, torch.Generator())
+
+
 def test_fit_keeps_the_best_scored_generator(graph: Graph, x: Tensor) -> None:
     helper = GCN(6, 2, 4)
     y = torch.arange(16) % 2
