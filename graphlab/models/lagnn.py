@@ -156,9 +156,12 @@ class LAConcat(_Augmented):
             whole.normalise_rows,
         )
         self._set(augmenter, s, num_views, consistency, temperature, pool)
+        if whole.num_layers < 2 and kind is not GCNII:
+            need = "be at least 2, as the branches are the first of several layers"
+            check.fail(ValueError, "LAConcat", "num_layers", need, whole.num_layers)
         if split_width:
-            if hidden % (s + 1) or whole.num_layers < 2:
-                need = f"be a multiple of s + 1 = {s + 1}, in two layers or more"
+            if hidden % (s + 1):
+                need = f"be a multiple of s + 1 = {s + 1}"
                 check.fail(ValueError, "LAConcat", "hidden_channels", need, hidden)
             width = hidden // (s + 1)
         else:

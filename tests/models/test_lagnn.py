@@ -296,6 +296,23 @@ def test_the_first_layers_width_is_kept(s: int) -> None:
     assert wide.backbone.layers[1].lin.in_features == 16 * (s + 1)
 
 
+def test_concat_names_the_argument_that_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="`hidden_channels` must be a multiple of s"):
+        LAConcat(6, 3, SameFeatures(), s=2, hidden_channels=8)
+    for split_width in (True, False):
+        with pytest.raises(
+            ValueError, match=r"`num_layers` must be at least 2.* got 1"
+        ):
+            LAConcat(
+                6,
+                3,
+                SameFeatures(),
+                num_layers=1,
+                hidden_channels=8,
+                split_width=split_width,
+            )
+
+
 def test_concat_is_its_equation(graph: Graph, x: Tensor) -> None:
     model = LAConcat(6, 3, SameFeatures(), "gcn", hidden_channels=8, dropout=0.0)
     one, two = (b.layers[0].lin.weight for b in model.branches)
