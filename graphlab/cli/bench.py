@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,10 @@ import typer
 from graphlab.cli import output
 
 _KINDS = ("ops", "systems", "models")
+# A benchmark can be run; other modules only help those that can.
+_MAIN = re.compile(r"^if __name__ == ", re.MULTILINE)
+# The name of its record, where it is not that of the script.
+_NAME = re.compile(r'^NAME\b.*? = "([^"]+)"', re.MULTILINE)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,10 +52,10 @@ def bench(
         f"{kind}/{script.stem}": script
         for kind in _KINDS
         for script in sorted((root / kind).glob("*.py"))
-        if not script.stem.startswith("_")
+        if not script.stem.startswith("_") and _MAIN.search(script.read_text())
     }
     if not names:
-        rows = [_record(root, name) for name in found]
+        rows = [_record(root, name, script) for name, script in found.items()]
         if as_json:
             output.emit({"folder": str(root), "benchmarks": rows})
         else:
@@ -102,16 +107,27 @@ def _find(folder: Path | None) -> Path:
     )
 
 
-def _record(root: Path, name: str) -> dict[str, Any]:
+def _record(root: Path, name: str, script: Path) -> dict[str, Any]:
     """What is known of a benchmark's record: its file, its cases, the commits behind them."""
-    path = root / "results" / f"{name.partition('/')[2]}.json"
-    if not path.is_file():
+    path = _record_path(root / "results", script)
+    if path is None:
         return {"name": name, "record": None, "cases": 0, "commits": None}
-    entries = json.loads(path.read_text())["records"]
-    commits = dict.fromkeys(e["machine"]["commit"][:12] for e in entries)
+    content = json.loads(path.read_text())
+    entries = content["records"]
+    # A few records have one machine for all of their cases.
+    machines = [e.get("machine", content.get("machine")) for e in entries]
+    commits = dict.fromkeys(m["commit"][:12] for m in machines if m is not None)
     return {
         "name": name,
-        "record": path.name,
+        "record": path.relative_to(root / "results").as_posix(),
         "cases": len(entries),
         "commits": " ".join(commits),
     }
+
+
+def _record_path(results: Path, script: Path) -> Path | None:
+    """The record of a script, in the folder of results or in one below it."""
+    named = _NAME.search(script.read_text())
+    file = f"{named[1] if named else script.stem}.json"
+    found = [results / file, *sorted(results.glob(f"*/{file}"))]
+    return next((path for path in found if path.is_file()), None)
