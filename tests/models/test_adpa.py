@@ -234,6 +234,32 @@ def test_dirgnn_is_its_equation(graph: Graph, x: Tensor) -> None:
     torch.testing.assert_close(model(x, graph), 0.7 * incoming + 0.3 * outgoing)
 
 
+def test_dirgnn_learns_the_share_of_the_outgoing_run(graph: Graph, x: Tensor) -> None:
+    model = DirGNN(5, 3, num_layers=1, alpha=0.3, own_row=False, dropout=0.0)
+    torch.testing.assert_close(model.alpha, torch.tensor([0.3]))
+    runs = []
+    for share in (-50.0, 50.0):  # incoming alone, outgoing alone
+        model.alpha_logit.data.fill_(share)
+        runs.append(model(x, graph).detach())
+    a = adjacency(graph)
+    targets = a.sum(1) > 0
+    assert bool((runs[1][~targets] == 0).all())  # who points at nobody hears nothing
+    model.alpha_logit.data.fill_(0.7)
+    out = model(x, graph)
+    alpha = torch.tensor(0.7).sigmoid()
+    torch.testing.assert_close(out, (1 - alpha) * runs[0] + alpha * runs[1])
+    weight = torch.randn(12, 3)
+    (out * weight).sum().backward()
+    slope = (weight * (runs[1] - runs[0])).sum() * alpha * (1 - alpha)
+    torch.testing.assert_close(model.alpha_logit.grad, slope[None])
+    deep = DirGNN(5, 3, num_layers=3)
+    optimiser = torch.optim.SGD(deep.parameters(), lr=1.0)
+    deep(x, graph).square().sum().backward()
+    optimiser.step()
+    assert bool((deep.alpha != 0.5).all())
+    assert bool(((deep.alpha > 0) & (deep.alpha < 1)).all())
+
+
 def test_magnet_is_its_equation(graph: Graph, x: Tensor) -> None:
     a = adjacency(graph).double()
     sym = (a + a.t()) / 2

@@ -17,6 +17,7 @@ from graphlab.errors import BudgetError
 from graphlab.models import ridge
 from graphlab.models.amud_orientation import orientation
 from graphlab.models.amud_patterns import _column_bytes, pattern_statistics
+from graphlab.models.amud_probe import Probe, probe
 
 MEMORY = 2**28
 
@@ -251,6 +252,24 @@ def test_cora_ml_is_undirected(real_data: Path) -> None:
 def test_files_of_undirected_graphs_raise_the_alarm(name: str, real_data: Path) -> None:
     d = gl.datasets.load(name, real_data, undirected=False)
     assert orientation(d.graph).alarm
+
+
+def test_the_probes_interval_is_that_of_nadeau_and_bengio() -> None:
+    scores = {
+        "directed": (0.80, 0.82, 0.81, 0.85),
+        "undirected": (0.80, 0.79, 0.80, 0.81),
+    }
+    found = Probe("accuracy", scores, test_share=1 / 3).direction_gain
+    # Differences 0, .03, .01, .04: mean .02, sample variance .001 / 3; t(.975, 3) = 3.18245.
+    half = 3.18245 * (0.001 / 3 * (1 / 4 + 1 / 3)) ** 0.5
+    assert (found.first, found.second) == ("directed", "undirected")
+    assert found.mean == pytest.approx(0.02)
+    assert found.high == pytest.approx(0.02 + half, rel=1e-5)
+    assert found.low == pytest.approx(0.02 - half, rel=1e-4)
+    # 60 % of 100 nodes train, 20 % are scored.
+    d = gl.datasets.generate("sbm", num_nodes=100, num_edges=400, num_features=4)
+    made = probe(d, torch.arange(100), d.y, 2, 0, MEMORY, directed=False)
+    assert made.test_share == pytest.approx(1 / 3)
 
 
 # ---------------------------------------------------------------- report

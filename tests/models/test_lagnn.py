@@ -168,6 +168,43 @@ def test_fit_repeats_and_files_keep_it(tmp_path: Path, graph: Graph, x: Tensor) 
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".safetensors"]
 
 
+def test_annealing_weighs_the_kl_term_by_twice_the_share_of_steps(x: Tensor) -> None:
+    a, rows = LocalAugmenter(6, 3, 5).double(), (x[:8].double(), x[8:].double())
+    assert a.kl == "anneal"
+    free = LocalAugmenter(6, 3, 5, kl=0.0).double()
+    free.load_state_dict(a.state_dict())
+    expected = {1: 0.02, 25: 0.5, 49: 0.98, 50: 1.0, 51: 1.0, 100: 1.0}
+    for step, weight in expected.items():
+        # The KL term knows no noise; the same step has the same noise.
+        _, kl = a.elbo(*rows, torch.zeros(8, 3).double())
+        term = a._step(rows, step, 100, 0) - free._step(rows, step, 100, 0)
+        torch.testing.assert_close(term, weight * kl.sum(1).mean())
+
+
+def test_active_units_are_those_whose_mean_varies(x: Tensor) -> None:
+    a = LocalAugmenter(6, 4, 6, "gaussian")
+    with torch.no_grad():
+        a.encoder[0].weight.copy_(torch.eye(6, 12))  # h is the neighbour's features
+        a.encoder[0].bias.zero_()
+        a.to_mean.weight.zero_()
+        a.to_mean.bias.copy_(torch.tensor([0.0, 0.0, 3.0, 0.0]))
+        # Deviations over pairs: above and below 0.1, the threshold's root; none; above.
+        a.to_mean.weight[0, 0], a.to_mean.weight[1, 1] = 0.11, 0.09
+        a.to_mean.weight[3, 2] = 5.0
+        u = torch.zeros(400, 6)
+        u[:, :3] = 1 + torch.randn(400, 3).clamp(-0.9, 0.9)
+        u[:, :3] /= u[:, :3].std(0)
+    found = a.evidence(u, torch.rand(400, 6))
+    assert found.active_units == 2
+    assert len(found.kl_per_unit) == 4
+    assert found.kl == pytest.approx(sum(found.kl_per_unit))
+    with torch.no_grad():
+        a.to_mean.weight.zero_()
+    still = a.evidence(u, torch.rand(400, 6))
+    assert still.active_units == 0
+    assert still.collapsed
+
+
 def test_inductive_fit_ignores_other_nodes(graph: Graph, x: Tensor) -> None:
     mask = torch.arange(16) < 9
     other = x.clone()
