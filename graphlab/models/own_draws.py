@@ -33,5 +33,4 @@ class WithAugmenter(nn.Module):
         for augmenter in self._augmenter:
             if isinstance(augmenter, nn.Module):
                 augmenter._apply(fn)
-        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return moved
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
