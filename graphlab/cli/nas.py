@@ -152,21 +152,23 @@ def generate(
 
     if plot is not None:
         _require_picture(plot)
+    if scores is None and (cost or limit or min_unique is not None):
+        raise typer.BadParameter("--cost, --limit and --min-unique go with --scores")
     found = spaces.open(space)
+    # A wrong file is told before a denoiser is trained for it.
+    scored = None if scores is None else nas.read_scores(found, scores)
     model = _denoiser(denoiser, found)
     guide = None
-    if scores is not None:
+    if scored is not None:
         guide = nas.guidance_from(
             found,
             model,
-            scores,
+            scored,
             scale=scale,
             method=guidance,
             costs=_amounts(cost, "--cost"),
             limits=_amounts(limit, "--limit"),
         )
-    elif cost or limit or min_unique is not None:
-        raise typer.BadParameter("--cost, --limit and --min-unique go with --scores")
     made = nag.generate(
         model, count, guidance=guide, steps=steps, seed=seed, min_unique=min_unique
     )

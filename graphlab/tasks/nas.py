@@ -16,6 +16,7 @@ from graphlab.models import SearchedGNN
 from graphlab.nag import spaces
 from graphlab.tasks import calling, labels
 from graphlab.tasks.nas_generation import guidance_from as guidance_from
+from graphlab.tasks.nas_generation import read_scores as read_scores
 from graphlab.tasks.nas_generation import train_denoiser as train_denoiser
 from graphlab.tasks.nas_tables import niches
 from graphlab.tasks.nas_tables import search_table as search_table

@@ -87,19 +87,19 @@ def read_scores(space: nag.SearchSpace, path: str | Path) -> tuple[Tensor, Tenso
 def guidance_from(
     space: nag.SearchSpace,
     denoiser: nag.Denoiser,
-    path: str | Path,
+    scores: tuple[Tensor, Tensor],
     *,
     scale: float = 0.5,
     method: str = "both",
     costs: Mapping[str, float] | None = None,
     limits: Mapping[str, float] | None = None,
 ) -> nag.Guidance:
-    """Fit a predictor on a file of scores and make a guidance of it.
+    """Fit a predictor on scores and make a guidance of it.
 
     Args:
         space: The space.
         denoiser: What will be guided.
-        path: See :func:`read_scores`.
+        scores: Architectures [N, V] and scores [N], such as :func:`read_scores` gives.
         scale: In [0, 1].
         method: ``both`` (for a ``diffusionnag`` denoiser: ``gradient``), ``gradient``,
             ``resample`` or ``noisy``.
@@ -108,7 +108,7 @@ def guidance_from(
     """
     kinds = ("both", "gradient", "resample", "noisy")
     check.one_of("nas.generate", "guidance", method, kinds)
-    x, y = read_scores(space, path)
+    x, y = scores
     predictor = nag.Ensemble(space, steps=300).fit(x, y)
     objective = nag.Objective(space, predictor.relaxed, costs=costs, limits=limits)
     kind: Any = method

@@ -78,7 +78,7 @@ def test_search_of_a_table(folder, capsys, real_data):
         ("nas train --method gan --steps 1", 1, "`method` must be one of"),
         ("nas generate --plot cells.txt", 2, "--plot must end in .png"),
         ("nas generate --min-unique 0.5", 2, "--min-unique go with --scores"),
-        ("nas generate --cost params=1 --denoiser x", 1, "expected a saved denoiser"),
+        ("nas generate --denoiser x", 1, "expected a saved denoiser"),
         ("nas search --space mobilenetv3", 2, "has no evaluator here"),
         ("nas search --method random --surrogate gp", 2, "are of --method bayesian"),
         ("nas search --data nothing --method random", 1, "nothing"),

@@ -95,7 +95,7 @@ def test_scores_of_a_file_guide(tmp_path):
         )
     )
     model = nag.Denoiser(space, hidden=16, blocks=1).fit(x, steps=10)
-    guide = nas.guidance_from(space, model, path, scale=0.7)
+    guide = nas.guidance_from(space, model, nas.read_scores(space, path), scale=0.7)
     made = nag.generate(model, 80, guidance=guide)
     plain = nag.generate(model, 80)
     count = [sum(t.count("3x3") for t in g.architectures) for g in (made, plain)]
