@@ -175,8 +175,9 @@ def summarise(journal: records.Journal) -> None:
         f"Guided samples of NAS-Bench-201, one thread. The release's time is {TIMED} of its "
         f"{STEPS} steps scaled up. Accuracies: 32 samples, the better of two scales of each; "
         f"networks trained {SECONDS:.0f} s of processor time each on half of the cells, "
-        "predictors on the same 300 scores. The release trains for 250,000 iterations, which "
-        "is days here: its accuracy at its own budget is not measured."
+        "predictors on the same 300 scores; of the release's samples at most one in 32 is "
+        "valid then. It trains for 250,000 iterations, which is days here: its accuracy at its "
+        "own budget is not measured."
     )
     if rows:
         title = "Sampling: the release's setting and ours"
