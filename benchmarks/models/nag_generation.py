@@ -22,6 +22,7 @@ from benchmarks.models import nag_records as records
 from benchmarks.models.nag_large import space as large_space
 from graphlab import nag
 from graphlab.nag import spaces, tables
+from graphlab.nag.space import LISTED
 
 SCALES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 GUIDES = (
@@ -44,7 +45,7 @@ def every_space() -> dict[str, nag.SearchSpace]:
 
 def split(space: nag.SearchSpace) -> torch.Tensor:
     """Half of a listable space, else 20,000 draws."""
-    if space.size > 100_000:
+    if space.size > LISTED:
         return space.sample(20_000, seed=0)
     x = space.enumerate()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))

@@ -15,10 +15,7 @@ from graphlab.nag.acquisition import acquire
 from graphlab.nag.denoiser import Denoiser
 from graphlab.nag.guidance import Guidance
 from graphlab.nag.objective import Objective
-from graphlab.nag.space import SearchSpace
-
-# A space up to this size is listed where draws find nothing new in it.
-_LISTED = 100_000
+from graphlab.nag.space import LISTED, SearchSpace
 
 
 class Searcher(Protocol):
@@ -69,7 +66,7 @@ class History:
     def random(self, count: int, draw: torch.Generator) -> Tensor:
         """Uniform architectures that were not evaluated; fewer where the space ends."""
         found = self.fresh(self.space.sample(4 * count + 16, generator=draw))
-        if len(found) < count and self.space.size <= _LISTED:
+        if len(found) < count and self.space.size <= LISTED:
             every = self.space.canonical(self.space.enumerate())
             order = torch.randperm(len(every), generator=draw)
             found = self.fresh(torch.cat([found, every[order]]))

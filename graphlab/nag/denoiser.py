@@ -211,7 +211,6 @@ class Denoiser:
         guidance: Guidance | None = None,
         steps: int | None = None,
         seed: int = 0,
-        start: Tensor | None = None,
     ) -> Tensor:
         """Draw architectures: int64 [count, V]; see :func:`graphlab.nag.generate`.
 
@@ -220,7 +219,6 @@ class Denoiser:
             guidance: What to pull towards.
             steps: Of the sampler; default that of the method.
             seed: Names all draws.
-            start: Of ``masked``: architectures with some nodes hidden (the label F).
         """
         check.positive("generate", "count", count)
         steps = steps if steps is not None else self.backend.default_steps
@@ -231,7 +229,7 @@ class Denoiser:
             check.fail(ValueError, "generate", "denoiser", need, "one without", remedy)
         draw = torch.Generator().manual_seed(seed)
         self.backend.eval()
-        return self.backend.sample(count, guidance, steps, draw, start)
+        return self.backend.sample(count, guidance, steps, draw)
 
     def save(self, path: str | Path) -> Path:
         """Write weights and settings as one safetensors file, atomically."""

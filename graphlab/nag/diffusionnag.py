@@ -141,7 +141,6 @@ class DiffusionNAG(nn.Module):
         guidance: Guidance | None,
         steps: int,
         draw: torch.Generator,
-        start: Tensor | None = None,
     ) -> Tensor:
         r"""Generate int64 [count, V]; -1 marks nodes that ``compat`` leaves undecided.
 
@@ -150,9 +149,6 @@ class DiffusionNAG(nn.Module):
         the network. The release's c = 10,000 on labels of deviation 0.01 is beta = 100,
         a scale of 0.96.
         """
-        if start is not None:
-            need = "be None for continuous diffusion"
-            check.fail(ValueError, "generate", "start", need, list(start.shape))
         if guidance is not None and guidance.method not in ("noisy", "gradient"):
             need = "be 'noisy' or 'gradient' for method='diffusionnag'"
             check.fail(ValueError, "generate", "guidance", need, guidance.method)

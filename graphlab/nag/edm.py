@@ -100,7 +100,6 @@ class EDM(nn.Module):
         guidance: Guidance | None,
         steps: int,
         draw: torch.Generator,
-        start: Tensor | None = None,
     ) -> Tensor:
         """Generate architectures int64 [count, V], all valid.
 
@@ -109,11 +108,7 @@ class EDM(nn.Module):
             guidance: Or None.
             steps: Of the solver.
             draw: Where random numbers come from.
-            start: Not supported here.
         """
-        if start is not None:
-            need = "be None for continuous diffusion"
-            check.fail(ValueError, "generate", "start", need, list(start.shape))
         sigmas = self._sigmas(max(2, steps))
         x = torch.randn(
             count, self.space.num_nodes, self.space.num_labels, generator=draw

@@ -83,7 +83,6 @@ class Masked(nn.Module):
         guidance: Guidance | None,
         steps: int,
         draw: torch.Generator,
-        start: Tensor | None = None,
     ) -> Tensor:
         """Generate architectures int64 [count, V], all valid.
 
@@ -92,22 +91,17 @@ class Masked(nn.Module):
             guidance: Or None.
             steps: Network calls; at most the number of free nodes are of use.
             draw: Where random numbers come from.
-            start: Architectures whose hidden nodes (the mask token) are to be filled in.
         """
         free = torch.tensor(self.space.free)
-        x = self.space.sample(count, generator=draw) if start is None else start.clone()
-        if start is None:
-            x[:, free] = self.token
+        x = self.space.sample(count, generator=draw)
+        x[:, free] = self.token
         order = torch.rand(x.shape, generator=draw).masked_fill(x != self.token, 9.0)
         if self.space.wiring is not None:
-            first = order[:, self.space.wiring]
-            order[:, self.space.wiring] = torch.where(first < 9.0, -1.0, first)
+            order[:, self.space.wiring] = -1.0
         place = order.argsort(1).argsort(1)
-        todo = (x == self.token).sum(1)
-        most = int(todo.max()) if count else 0
-        steps = max(1, min(steps, most))
+        steps = max(1, min(steps, len(free)))
         if self.space.wiring is not None:
-            steps = min(steps + 1, most) if start is None else steps
+            steps = min(steps + 1, len(free))
         particles = None
         if guidance is not None and guidance.resamples:
             particles = Particles(guidance, count, draw)
@@ -116,19 +110,19 @@ class Masked(nn.Module):
             share = (step + 1) / steps
             logits = self._guided(x, condition, guidance, share)
             drawn = _draw(logits, draw)
-            until = (share * todo).ceil().long()
-            if self.space.wiring is not None and step == 0 and start is None:
-                until = torch.ones_like(until)
-            now = (place < until[:, None]) & (x == self.token)
+            until = (share * torch.tensor(len(free))).ceil()
+            if self.space.wiring is not None and step == 0:
+                until = torch.ones(())
+            now = (place < until) & (x == self.token)
             completion = torch.where(x == self.token, drawn, x)
             if self.space.wiring is not None:
                 completion = self._fitting(completion, logits, draw)
             x = torch.where(now, completion, x)
             if particles is not None:
                 chosen = particles.step(self.space.canonical(completion), share)
-                x, place, todo = x[chosen], place[chosen], todo[chosen]
+                x, place = x[chosen], place[chosen]
         x = self.space.canonical(x)
-        if guidance is not None and particles is not None and start is None:
+        if guidance is not None and particles is not None:
             x = self._move(x, guidance, draw)
         return x
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from graphlab import check
 from graphlab.nag.canonical import canonical_form, digest
 
+# A space up to this size is listed rather than drawn from.
+LISTED = 100_000
 # Hashes kept by a space: some 200 bytes each.
 _REMEMBERED = 200_000
 

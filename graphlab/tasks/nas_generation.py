@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from graphlab import check, nag
+from graphlab.nag.space import LISTED
 
-# A space up to this size is listed and split; of a larger one architectures are drawn.
-_LISTED = 100_000
 # Scores that a predictor can be fitted to.
 _FEWEST = 2
 
@@ -51,7 +50,7 @@ def train_denoiser(
         check.fail(ValueError, "nas.train", "share", "be in (0, 1]", share)
     kind: Any = method
     model = nag.Denoiser(space, kind, compat=compat, seed=seed)
-    if space.size <= _LISTED:
+    if space.size <= LISTED:
         x = space.enumerate()
         draw = torch.Generator().manual_seed(seed)
         x = x[torch.randperm(len(x), generator=draw)[: max(1, int(share * len(x)))]]

@@ -385,16 +385,3 @@ def test_wrong_guidance_is_refused():
         ValueError, match="`x` must hold architectures of tiny, got row 0"
     ):
         nag.Denoiser(TINY).fit(torch.full((2, 5), 7))
-
-
-def test_hidden_nodes_of_given_architectures_are_filled_in():
-    space = spaces.NASBenchGraph()
-    model = small(space, steps=3)
-    x = space.sample(40, seed=0)
-    start = x.clone()
-    start[:, 3] = space.num_labels
-    start[::2, 4] = space.num_labels
-    made = model.sample(40, start=start, seed=1)
-    assert bool(space.is_valid(made).all())
-    assert made[:, :3].equal(x[:, :3])
-    assert made[1::2, 4].equal(x[1::2, 4])
