@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +72,7 @@ class Trial:
         reference: Computes the reference; the first peer's result when absent.
         bytes: Least bytes that the work must move, for the bound; 0: unknown.
         ops: Least operations, for the record; 0: unknown.
+        device: Whose memory the bytes move through.
         close: Called at the end of the case.
     """
 
@@ -79,6 +81,7 @@ class Trial:
     reference: Callable[[], Any] | None = None
     bytes: int = 0
     ops: int = 0
+    device: str = "cpu"
     close: Callable[[], object] | None = None
 
 
@@ -211,11 +214,12 @@ def run_case(case: Case, seed: int, repeats: int, threads: int) -> dict[str, Any
         best = min((result["contenders"][p.name]["median"], p.name) for p in peers)
         result["ratio"], result["best_peer"] = _round(best[0] / mine), best[1]
     if trial.bytes or trial.ops:
-        least = trial.bytes / bandwidth(threads)
+        speed = bandwidth(threads, trial.device)
+        least = trial.bytes / speed
         result["bound"] = {
             "bytes": trial.bytes,
             "ops": trial.ops,
-            "bandwidth": _round(bandwidth(threads)),
+            "bandwidth": _round(speed),
             "seconds": _round(least),
             "share": _round(least / mine),
         }
@@ -292,10 +296,15 @@ def machine() -> dict[str, Any]:
     model = re.search(r"model name\s*: (.*)", info)
     status = native.load()
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    # A copy of the tree without its history: whoever made the copy says what it is of.
+    commit, dirty = os.environ.get("GRAPHLAB_COMMIT", ""), False
+    if not commit:
+        commit = _git("rev-parse", "HEAD")
+        dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "commit": commit,
+        "dirty": dirty,
         "cpu": model.group(1) if model else platform.machine(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
@@ -306,21 +315,23 @@ def machine() -> dict[str, Any]:
     }
 
 
-_BANDWIDTH: dict[int, float] = {}
+@cache
+def bandwidth(threads: int, device: str = "cpu") -> float:
+    """Bytes per second read and written in a copy, measured once.
 
-
-def bandwidth(threads: int) -> float:
-    """Bytes per second that ``threads`` threads read and write in a copy, measured once."""
-    if threads not in _BANDWIDTH:
-        source = torch.zeros(2**25)
-        target = torch.empty_like(source)
-        best = float("inf")
-        for _ in range(6):
-            start = time.perf_counter()
-            target.copy_(source)
-            best = min(best, time.perf_counter() - start)
-        _BANDWIDTH[threads] = 2 * source.nbytes / best
-    return _BANDWIDTH[threads]
+    Made by ``threads`` threads on the CPU; on a device by a copy of 1 GiB.
+    """
+    on_cpu = device == "cpu"
+    source = torch.zeros(2**25 if on_cpu else 2**28, device=device)
+    target = torch.empty_like(source)
+    best = float("inf")
+    for _ in range(6):
+        start = time.perf_counter()
+        target.copy_(source)
+        if not on_cpu:
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * source.nbytes / best
 
 
 class _Run(NamedTuple):

@@ -1,35 +1,69 @@
-"""The CUDA kernels against torch on the same device: CSR build, gather, spmm, segments."""
+"""The CUDA kernels against torch on the same device; where torch has no such op, against our
+CPU kernels on all cores. Bounds count bytes at the speed of a copy inside the device's memory.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks import harness
-from benchmarks.graphs import rmat
+from benchmarks.graphs import chung_lu, rmat, youtube_size
 from benchmarks.harness import Case, Contender, Trial
-from graphlab import ops
+from graphlab import graph, ops
+from graphlab.embed import NodeEmbedding
 
+# Without a device, `--quick` runs the script on the CPU.
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 GRAPH = "R-MAT, 1M nodes, 10M edges, relabelled at random"
 
 
-def close(mine: torch.Tensor, expected: torch.Tensor) -> None:
+@cache
+def edges(seed: int, quick: bool) -> tuple[Tensor, Tensor, int]:
+    row, col, num_nodes = rmat(seed, quick=quick)
+    return row.to(DEVICE), col.to(DEVICE), num_nodes
+
+
+@cache
+def rows(seed: int, quick: bool) -> tuple[Tensor, Tensor, int]:
+    row, col, num_nodes = edges(seed, quick)
+    ptr, idx, _ = ops.csr_build(row, col, num_nodes, num_nodes)
+    return ptr, idx, num_nodes
+
+
+def close(mine: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-2)
 
 
+def equal(mine: Tensor, expected: Tensor) -> None:
+    if not torch.equal(mine.cpu(), expected.cpu()):
+        raise AssertionError("results differ")
+
+
 def pair(
-    ours: Callable[[], Any], name: str, theirs: Callable[[], Any], size: int
+    ours: Callable[[], Any],
+    name: str,
+    theirs: Callable[[], Any],
+    size: int,
+    agree: Callable[[Any, Any], None] = close,
 ) -> Trial:
     contenders = [Contender("graphlab", ours), Contender(name, theirs, ["torch"])]
-    return Trial(contenders, close, bytes=size)
+    return Trial(contenders, agree, bytes=size, device=DEVICE)
+
+
+def on_both(run: Callable[..., Any], *tensors: Any) -> Trial:
+    """The same call here and on the CPU: equal results."""
+    there = [t.cpu() if isinstance(t, Tensor) else t for t in tensors]
+    return pair(lambda: run(*tensors), "graphlab, CPU", lambda: run(*there), 0, equal)
 
 
 def build(quick: bool, seed: int) -> Trial:
-    row, col, num_nodes = rmat(seed, quick=quick)
-    row, col = row.cuda(), col.cuda()
+    row, col, num_nodes = edges(seed, quick)
 
     def theirs() -> torch.Tensor:
         edge_id = torch.argsort(row, stable=True)
@@ -46,10 +80,9 @@ def build(quick: bool, seed: int) -> Trial:
 
 def gather(quick: bool, width: int, seed: int) -> Trial:
     generator = torch.Generator().manual_seed(seed)
-    source = torch.randn(
-        10_000 if quick else 1_000_000, width, generator=generator
-    ).cuda()
-    index = torch.randint(len(source), (len(source) // 5,), generator=generator).cuda()
+    count = 10_000 if quick else 1_000_000
+    source = torch.randn(count, width, generator=generator).to(DEVICE)
+    index = torch.randint(count, (count // 5,), generator=generator).to(DEVICE)
     return pair(
         lambda: ops.gather_rows(source, index),
         "torch.index_select",
@@ -59,12 +92,11 @@ def gather(quick: bool, width: int, seed: int) -> Trial:
 
 
 def multiply(quick: bool, width: int, seed: int) -> Trial:
-    row, col, num_nodes = rmat(seed, quick=quick)
-    ptr, idx, _ = ops.csr_build(row.cuda(), col.cuda(), num_nodes, num_nodes)
-    x = torch.randn(num_nodes, width, device="cuda")
+    ptr, idx, num_nodes = rows(seed, quick)
+    x = torch.randn(num_nodes, width, device=DEVICE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        values = torch.ones(idx.numel(), device="cuda")
+        values = torch.ones(idx.numel(), device=DEVICE)
         matrix = torch.sparse_csr_tensor(ptr.int(), idx, values, (num_nodes, num_nodes))
     return pair(
         lambda: ops.spmm(ptr, idx, x),
@@ -75,9 +107,8 @@ def multiply(quick: bool, width: int, seed: int) -> Trial:
 
 
 def reduce(quick: bool, width: int, seed: int) -> Trial:
-    row, col, num_nodes = rmat(seed, quick=quick)
-    ptr, _, _ = ops.csr_build(row.cuda(), col.cuda(), num_nodes, num_nodes)
-    src = torch.randn(row.numel(), width, device="cuda")
+    ptr, idx, num_nodes = rows(seed, quick)
+    src = torch.randn(idx.numel(), width, device=DEVICE)
     return pair(
         lambda: ops.segment_reduce(src, ptr),
         "torch.segment_reduce",
@@ -86,17 +117,95 @@ def reduce(quick: bool, width: int, seed: int) -> Trial:
     )
 
 
+def softmax(quick: bool, width: int, seed: int) -> Trial:
+    ptr, idx, num_nodes = rows(seed, quick)
+    src = torch.randn(idx.numel(), width, device=DEVICE)
+    row = torch.repeat_interleave(torch.arange(num_nodes, device=DEVICE), ptr.diff())
+
+    def theirs() -> Tensor:
+        most = src.new_zeros(num_nodes, width)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            most.index_reduce_(0, row, src, "amax", include_self=False)
+        powers = (src - most[row]).exp()
+        return powers / src.new_zeros(num_nodes, width).index_add_(0, row, powers)[row]
+
+    return pair(
+        lambda: ops.segment_softmax(src, ptr),
+        "torch.index_reduce",
+        theirs,
+        2 * src.nbytes + num_nodes * 8,
+    )
+
+
+def contrast(quick: bool, width: int, seed: int) -> Trial:
+    """exp of products over edges, summed for each row: the positives of PamC."""
+    ptr, idx, num_nodes = rows(seed, quick)
+    u = torch.nn.functional.normalize(torch.randn(num_nodes, width, device=DEVICE))
+    row = torch.repeat_interleave(torch.arange(num_nodes, device=DEVICE), ptr.diff())
+
+    def theirs() -> Tensor:
+        powers = (u[row] * u[idx]).sum(1).exp()
+        return u.new_zeros(num_nodes).index_add_(0, row, powers)
+
+    return pair(
+        lambda: ops.sddmm_exp_sum(ptr, idx, u)[1],
+        "torch, an edge a row",
+        theirs,
+        idx.numel() * (4 * width + 4) + num_nodes * (4 * width + 16),
+    )
+
+
+def sample(quick: bool, seed: int) -> Trial:
+    ptr, idx, num_nodes = rows(seed, quick)
+    seeds = torch.randperm(num_nodes, generator=torch.Generator().manual_seed(seed))
+
+    def run(*graph: Tensor) -> Tensor:
+        return ops.neighbor_sample(*graph, [15, 10, 5], key=seed).n_id
+
+    return on_both(run, ptr, idx, seeds[:1024].to(DEVICE))
+
+
+def walk(quick: bool, p: float, q: float, seed: int) -> Trial:
+    ready = graph.walk_graph(youtube_size(seed, quick=quick), weighted=False)
+    alive = (ready.strength > 0).nonzero()[:, 0]
+    generator = torch.Generator().manual_seed(seed)
+    count = 10_000 if quick else 1_000_000
+    starts = alive[torch.randint(len(alive), (count,), generator=generator)]
+
+    def run(*graph: Tensor) -> Tensor:
+        return ops.random_walk(*graph, 40, p=p, q=q, key=seed)
+
+    return on_both(run, *(t.to(DEVICE) for t in (ready.ptr, ready.idx, starts)))
+
+
+def common(quick: bool, seed: int) -> Trial:
+    nodes, count = (10_000, 50_000) if quick else (1_000_000, 5_000_000)
+    ptr, idx = chung_lu(nodes, count, 0.5, seed)
+    generator = torch.Generator().manual_seed(seed)
+    pairs = torch.randint(nodes, (2, 65_536), generator=generator)
+    edge = torch.randint(len(idx), (65_536,), generator=generator)
+    joined = torch.stack([torch.searchsorted(ptr, edge, right=True) - 1, idx[edge]])
+    pairs = torch.cat([pairs, joined], 1)
+    return on_both(ops.common_neighbors, *(t.to(DEVICE) for t in (ptr, idx, pairs)))
+
+
 def train(quick: bool, dtype: torch.dtype, seed: int) -> Trial:
     """Pairs at random over 10M nodes: three rows of 128 read and written for each."""
     nodes, count = (10_000, 100_000) if quick else (10_000_000, 20_000_000)
-    head = torch.zeros(nodes, 128, dtype=dtype, device="cuda")
-    tail = torch.zeros(nodes, 128, dtype=dtype, device="cuda")
+    generator = torch.Generator(DEVICE).manual_seed(seed)
+    head, tail = (
+        torch.empty(nodes, 128, dtype=dtype, device=DEVICE).uniform_(
+            -0.5 / 128, 0.5 / 128, generator=generator
+        )
+        for _ in range(2)
+    )
     tables = [
-        t.cuda() for t in ops.alias_build(torch.tensor([0, nodes]), torch.ones(nodes))
+        t.to(DEVICE)
+        for t in ops.alias_build(torch.tensor([0, nodes]), torch.ones(nodes))
     ]
-    generator = torch.Generator("cuda").manual_seed(seed)
     walks = torch.randint(
-        nodes, (count, 2), generator=generator, dtype=torch.int32, device="cuda"
+        nodes, (count, 2), generator=generator, dtype=torch.int32, device=DEVICE
     )
 
     def ours() -> Any:
@@ -109,39 +218,69 @@ def train(quick: bool, dtype: torch.dtype, seed: int) -> Trial:
         [Contender("graphlab", ours, notes=lambda _: note)],
         None,
         bytes=count * 3 * 128 * dtype.itemsize * 2,
+        device=DEVICE,
     )
+
+
+def embed(quick: bool, seed: int) -> Trial:
+    """A whole fit: walks made on the CPU, handed over, trained on the device."""
+    g = youtube_size(seed, quick=quick)
+    samples = 1_000_000 if quick else 1_000_000_000
+
+    def fit(**change: Any) -> Any:
+        given = {"dim": 128, "samples": samples, "window": 5, "seed": seed}
+        return NodeEmbedding(**given | change).fit(g).history
+
+    def told(history: Any) -> dict[str, Any]:
+        return {key: history[key] for key in ("pairs", "seconds")}
+
+    return Trial([Contender("graphlab", lambda: fit(device=DEVICE), notes=told)], None)
 
 
 def cases(quick: bool) -> Iterable[Case]:
-    if not torch.cuda.is_available():
+    if DEVICE == "cpu" and not quick:
         raise SystemExit("benchmark cuda: no CUDA device here")
-    facts = {"graph": GRAPH, "dtype": "float32", "device": "cuda"}
-    yield Case("cuda csr_build", lambda seed: build(quick, seed), facts)
+    facts = {"graph": GRAPH, "dtype": "float32", "device": DEVICE}
+
+    def case(
+        op: str, make: Callable[..., Trial], repeats: int = 20, **more: Any
+    ) -> Case:
+        name = " ".join(
+            f"{k} {v}" for k, v in more.items() if k not in ("graph", "dtype")
+        )
+        return Case(f"cuda {op} {name}".strip(), make, facts | more, repeats=repeats)
+
+    yield case("csr_build", lambda seed: build(quick, seed))
     for width in (16, 64, 128, 256):
-        told = facts | {"width": width}
-        yield Case(
-            f"cuda gather_rows width {width}",
-            lambda seed, w=width: gather(quick, w, seed),
-            told,
-        )
-        yield Case(
-            f"cuda spmm width {width}",
-            lambda seed, w=width: multiply(quick, w, seed),
-            told,
-        )
-    told = facts | {"width": 16}
-    yield Case(
-        "cuda segment_reduce width 16", lambda seed: reduce(quick, 16, seed), told
-    )
+        for op, make in (("gather_rows", gather), ("spmm", multiply)):
+            run = lambda seed, w=width, m=make: m(quick, w, seed)  # noqa: E731
+            yield case(op, run, width=width)
+    yield case("segment_reduce", lambda seed: reduce(quick, 16, seed), width=16)
+    yield case("segment_softmax", lambda seed: softmax(quick, 8, seed), width=8)
+    for width in (16, 64):
+        run = lambda seed, w=width: contrast(quick, w, seed)  # noqa: E731
+        yield case("sddmm_exp_sum", run, width=width)
+    batch = {"fanout": "15, 10, 5", "seeds": 1024}
+    yield case("neighbor_sample", lambda seed: sample(quick, seed), **batch)
+    youtube = "R-MAT of Youtube's size, 1.14M nodes, 9.9M entries"
+    skewed = "Chung-Lu, 1M nodes, 5M edges; 131,072 pairs, half of them edges"
+    for p, q in ((1.0, 1.0), (4.0, 2.0)):
+        run = lambda seed, p=p, q=q: walk(quick, p, q, seed)  # noqa: E731
+        yield case("random_walk", run, 5, p=p, q=q, graph=youtube)
+    yield case("common_neighbors", lambda seed: common(quick, seed), 5, graph=skewed)
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
-        yield Case(
-            f"cuda skipgram_train {name}",
-            lambda seed, d=dtype: train(quick, d, seed),
-            facts
-            | {"graph": "10M nodes, pairs at random", "width": 128, "dtype": name},
-            repeats=5,
-        )
+        run = lambda seed, d=dtype: train(quick, d, seed)  # noqa: E731
+        told = {"graph": "10M nodes, pairs at random", "dtype": name}
+        if DEVICE == "cuda" or dtype == torch.float32:
+            yield case(f"skipgram_train {name}", run, 5, width=128, **told)
+    yield Case(
+        "cuda embedding, 1e9 pairs",
+        lambda seed: embed(quick, seed),
+        facts | {"graph": youtube, "width": 128},
+        repeats=1,
+        warmups=0,
+    )
 
 
 if __name__ == "__main__":

@@ -220,3 +220,40 @@ def test_common_neighbors(excluding, dtype):
     torch.testing.assert_close(there_out.cpu(), out)
     out.sum().backward(), there_out.sum().backward()
     torch.testing.assert_close(y.grad.cpu(), x.grad)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("width", [1, 8, 37, 128])
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sddmm_exp_sum(lengths, width, skip, dtype):
+    generator = torch.Generator().manual_seed(0)
+    u, ptr = rows([1] * max(len(lengths), 1), width, dtype)
+    weight, ptr = rows(lengths or [0], 1, dtype)
+    u, weight = u / width**0.5, weight[:, 0].abs().contiguous()
+    v = torch.randn(len(u), width, dtype=dtype, generator=generator)
+    idx = torch.randint(len(u), (len(weight),), generator=generator)
+    for given in (idx, idx.int()):
+        results = []
+        for device in ("cpu", "cuda"):
+            p, i, a, b, w = (
+                t.to(device, copy=True) for t in (ptr, given, u, v, weight)
+            )
+            for t in (a, b, w):
+                t.requires_grad_()
+            out = ops.sddmm_exp_sum(p, i, a, b, weight=w, tau=0.7, skip_diagonal=skip)
+            (out[0].square().sum() + out[1].sum()).backward()
+            results.append([t.cpu() for t in (*out, a.grad, b.grad, w.grad)])
+        for ours, expected in zip(*results, strict=True):
+            rtol = 1e-4 if dtype == torch.float32 else 1e-7
+            torch.testing.assert_close(expected, ours, rtol=rtol, atol=rtol)
+
+
+def test_segment_gradients():
+    src, ptr = (part.cuda() for part in rows([2, 0, 3, 1], 3))
+    src.requires_grad_()
+    for reduce in ("sum", "mean", "max"):
+        assert torch.autograd.gradcheck(
+            lambda s, r=reduce: ops.segment_reduce(s, ptr, r), (src,)
+        )
+    assert torch.autograd.gradcheck(lambda s: ops.segment_softmax(s, ptr), (src,))
