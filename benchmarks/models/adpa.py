@@ -73,6 +73,7 @@ SPACE: dict[str, dict[str, Any]] = {
         "model.conv": ["gcn", "sage"],
         "model.jumping": [None, "max", "cat"],
     },
+    "magnet": {"model.hidden_channels": [32, 64], "model.q": [0.05, 0.15, 0.25]},
     "gcnii": {"model.num_layers": [4, 8], "model.theta": [0.5, 1.5]},
 }
 # Settings and patience of DirGNN's release where it has them: what six trials of 150 epochs
