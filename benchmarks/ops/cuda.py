@@ -190,9 +190,8 @@ def common(quick: bool, seed: int) -> Trial:
     return on_both(ops.common_neighbors, *(t.to(DEVICE) for t in (ptr, idx, pairs)))
 
 
-def train(quick: bool, dtype: torch.dtype, seed: int) -> Trial:
-    """Pairs at random over 10M nodes: three rows of 128 read and written for each."""
-    nodes, count = (10_000, 100_000) if quick else (10_000_000, 20_000_000)
+def blank(nodes: int, dtype: torch.dtype, seed: int) -> tuple[Any, ...]:
+    """Two tables of 128 columns, an alias table, a generator."""
     generator = torch.Generator(DEVICE).manual_seed(seed)
     head, tail = (
         torch.empty(nodes, 128, dtype=dtype, device=DEVICE).uniform_(
@@ -204,6 +203,13 @@ def train(quick: bool, dtype: torch.dtype, seed: int) -> Trial:
         t.to(DEVICE)
         for t in ops.alias_build(torch.tensor([0, nodes]), torch.ones(nodes))
     ]
+    return head, tail, tables, generator
+
+
+def train(quick: bool, dtype: torch.dtype, seed: int) -> Trial:
+    """Pairs at random over 10M nodes: three rows of 128 read and written for each."""
+    nodes, count = (10_000, 100_000) if quick else (10_000_000, 20_000_000)
+    head, tail, tables, generator = blank(nodes, dtype, seed)
     walks = torch.randint(
         nodes, (count, 2), generator=generator, dtype=torch.int32, device=DEVICE
     )
@@ -218,6 +224,29 @@ def train(quick: bool, dtype: torch.dtype, seed: int) -> Trial:
         [Contender("graphlab", ours, notes=lambda _: note)],
         None,
         bytes=count * 3 * 128 * dtype.itemsize * 2,
+        device=DEVICE,
+    )
+
+
+def train_windows(quick: bool, dtype: torch.dtype, seed: int) -> Trial:
+    """Walks of 41 nodes, windows of 5, negatives from 64 a walk, as an embedding trains.
+
+    Its head row is read and written once for a place of the walk, two rows for each pair.
+    """
+    nodes, count = (10_000, 2_000) if quick else (10_000_000, 250_000)
+    head, tail, tables, generator = blank(nodes, dtype, seed)
+    shape = {"generator": generator, "dtype": torch.int32, "device": DEVICE}
+    walks = torch.randint(nodes, (count, 41), **shape)
+
+    def ours() -> Any:
+        objective = {"negatives": 1, "weight": 5.0, "pool": 64}
+        return ops.skipgram_train(head, tail, walks, *tables, window=5, **objective)
+
+    pairs = count * (41 * 10 - 30)
+    return Trial(
+        [Contender("graphlab", ours, notes=lambda _: {"pairs": pairs})],
+        None,
+        bytes=(2 * pairs + 41 * count) * 128 * dtype.itemsize * 2,
         device=DEVICE,
     )
 
@@ -248,7 +277,9 @@ def cases(quick: bool) -> Iterable[Case]:
         name = " ".join(
             f"{k} {v}" for k, v in more.items() if k not in ("graph", "dtype")
         )
-        return Case(f"cuda {op} {name}".strip(), make, facts | more, repeats=repeats)
+        told = facts | more
+        # Single runs would measure the launch.
+        return Case(f"cuda {op} {name}".strip(), make, told, repeats=repeats, loops=10)
 
     yield case("csr_build", lambda seed: build(quick, seed))
     for width in (16, 64, 128, 256):
@@ -274,6 +305,9 @@ def cases(quick: bool) -> Iterable[Case]:
         told = {"graph": "10M nodes, pairs at random", "dtype": name}
         if DEVICE == "cuda" or dtype == torch.float32:
             yield case(f"skipgram_train {name}", run, 5, width=128, **told)
+            run = lambda seed, d=dtype: train_windows(quick, d, seed)  # noqa: E731
+            told["graph"] = "10M nodes, walks at random"
+            yield case(f"skipgram_train {name} windows", run, 5, width=128, **told)
     yield Case(
         "cuda embedding, 1e9 pairs",
         lambda seed: embed(quick, seed),

@@ -3,106 +3,117 @@
 #include <optional>
 #include <tuple>
 
-#include "cuda.cuh"
+#include "chunks.cuh"
+#include "entries.cuh"
 
 namespace graphlab {
 namespace {
 
-constexpr int kWarps = kBlock / kWarp;
-
-template <typename T, typename Index>
-struct Job {
-  const int64_t* ptr;
-  const Index* idx;
-  const T* weight;
-  const T* u;
-  const T* v;
-  T *weighted, *plain, *each;
-  int64_t rows, v_rows, width, edges;
-  T tau;
-  bool skip_diagonal;
-};
-
-// The entries of a row, cut to what exists: offsets that fall cannot lead outside.
-__device__ inline int64_t clip(int64_t offset, int64_t edges) {
-  return offset < 0 ? 0 : (offset > edges ? edges : offset);
-}
-
 __device__ inline float exponential(float x) { return expf(x); }
 __device__ inline double exponential(double x) { return exp(x); }
 
-// One warp for each row, one lane for each edge: the rows of embeddings are short, so a
-// lane reads one from end to end. Lanes add their edges in order, and a tree of
-// shuffles adds lanes: deterministic.
-template <typename T, typename Index>
-__global__ void sum_kernel(Job<T, Index> job) {
-  const int lane = threadIdx.x;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kWarps;
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.y;
-       row < job.rows; row += step) {
-    const int64_t begin = clip(job.ptr[row], job.edges);
-    const int64_t end = clip(job.ptr[row + 1], job.edges);
-    const T* u = job.u + row * job.width;
-    double weighted = 0, plain = 0;
-    for (int64_t e = begin + lane; e < end; e += kWarp) {
-      const int64_t id = job.idx[e];
-      require_in_range(id, job.v_rows);
-      T dot = 0;
-      if (!(job.skip_diagonal && id == row)) {
-        const T* v = job.v + id * job.width;
-        for (int64_t j = 0; j < job.width; ++j) dot += u[j] * v[j];
-      }
-      const T value = exponential(job.tau * dot);
-      job.each[e] = value;
-      plain += value;
-      weighted += job.weight == nullptr ? value : job.weight[e] * value;
-    }
-    for (int offset = kWarp / 2; offset > 0; offset /= 2) {
-      weighted += __shfl_down_sync(0xffffffffu, weighted, offset);
-      plain += __shfl_down_sync(0xffffffffu, plain, offset);
-    }
-    if (lane == 0) {
-      job.weighted[row] = static_cast<T>(weighted);
-      job.plain[row] = static_cast<T>(plain);
-    }
+// An entry's exponential, from its product.
+template <typename T>
+struct Exponential {
+  T* each;
+  T tau;
+  bool skip_diagonal;
+  __device__ void operator()(int64_t e, int64_t row, int64_t id, T product) const {
+    each[e] = exponential(skip_diagonal && id == row ? T(0) : tau * product);
+  }
+};
+
+struct Sums {
+  double weighted = 0, plain = 0;
+};
+
+template <typename T>
+struct Job {
+  Chunks chunks;
+  const T* weight;
+  const T* each;
+  T *weighted, *plain;
+  Sums* partial;  // [chunks, 2]: of the pieces of long rows
+};
+
+// Sums over entries: lanes side by side, then a tree of shuffles: deterministic. Lane 0
+// holds them.
+template <typename T>
+__device__ Sums sums_of(const Job<T>& job, Span span, int lane) {
+  Sums sums;
+  for (int64_t e = span.begin + lane; e < span.end; e += kWarp) {
+    const T value = job.each[e];
+    sums.plain += value;
+    sums.weighted += job.weight == nullptr ? value : job.weight[e] * value;
+  }
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+    sums.weighted += __shfl_down_sync(kAllLanes, sums.weighted, offset);
+    sums.plain += __shfl_down_sync(kAllLanes, sums.plain, offset);
+  }
+  return sums;
+}
+
+template <typename T>
+__device__ void put(const Job<T>& job, int64_t row, Sums sums) {
+  job.weighted[row] = static_cast<T>(sums.weighted);
+  job.plain[row] = static_cast<T>(sums.plain);
+}
+
+// One warp for each row.
+template <typename T>
+__global__ void rows_kernel(Job<T> job) {
+  const int64_t warps = grid_threads() / kWarp;
+  const int lane = threadIdx.x % kWarp;
+  for (int64_t row = grid_thread() / kWarp; row < job.chunks.rows; row += warps) {
+    const Span span = job.chunks.row(row);
+    if (job.chunks.is_long(span)) continue;
+    const Sums sums = sums_of(job, span, lane);
+    if (lane == 0) put(job, row, sums);
   }
 }
 
-// The same shape of work; `u` and `v` of the job are the gradients of the two sums.
-template <typename T, typename Index>
-__global__ void factors_kernel(Job<T, Index> job, const T* each, T* factors) {
-  const int lane = threadIdx.x;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kWarps;
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.y;
-       row < job.rows; row += step) {
-    const int64_t begin = clip(job.ptr[row], job.edges);
-    const int64_t end = clip(job.ptr[row + 1], job.edges);
-    const T a = job.tau * job.u[row], b = job.tau * job.v[row];
-    for (int64_t e = begin + lane; e < end; e += kWarp) {
-      const bool skip = job.skip_diagonal && job.idx[e] == row;
-      const T slope = job.weight == nullptr ? a + b : a * job.weight[e] + b;
-      factors[e] = skip ? T(0) : each[e] * slope;
-    }
+// One warp for each piece of a long row.
+template <typename T>
+__global__ void pieces_kernel(Job<T> job, int64_t places) {
+  const int64_t warps = grid_threads() / kWarp;
+  const int lane = threadIdx.x % kWarp;
+  for (int64_t place = grid_thread() / kWarp; place < places; place += warps) {
+    const Span span = job.chunks.piece(place / 2, static_cast<int>(place % 2));
+    if (span.length() <= 0) continue;
+    const Sums sums = sums_of(job, span, lane);
+    if (lane == 0) job.partial[place] = sums;
   }
 }
 
+template <typename T>
+__global__ void join_kernel(Job<T> job, int64_t places) {
+  for (int64_t place = grid_thread(); place < places; place += grid_threads()) {
+    const int64_t row = job.chunks.row_at(place / 2, static_cast<int>(place % 2));
+    if (row < 0) continue;
+    const Span span = job.chunks.row(row);
+    if (job.chunks.first_place(span) != place) continue;
+    Sums sums = job.partial[place];
+    const int64_t last = job.chunks.last_chunk(span);
+    for (int64_t chunk = place / 2 + 1; chunk <= last; ++chunk) {
+      sums.weighted += job.partial[2 * chunk].weighted;
+      sums.plain += job.partial[2 * chunk].plain;
+    }
+    put(job, row, sums);
+  }
+}
+
+// One thread for each entry: what its product's gradient is multiplied with.
 template <typename T, typename Index>
-Job<T, Index> job_for(const Tensor& ptr, const Tensor& idx,
-                      const std::optional<Tensor>& weight, const Tensor& u,
-                      const Tensor& v, double tau, bool skip_diagonal) {
-  Job<T, Index> job{};
-  job.ptr = ptr.const_data_ptr<int64_t>();
-  job.idx = idx.const_data_ptr<Index>();
-  job.weight = weight.has_value() ? weight->const_data_ptr<T>() : nullptr;
-  job.u = u.const_data_ptr<T>();
-  job.v = v.const_data_ptr<T>();
-  job.rows = ptr.size(0) - 1;
-  job.v_rows = v.size(0);
-  job.width = v.dim() == 2 ? v.size(1) : 1;
-  job.edges = idx.size(0);
-  job.tau = static_cast<T>(tau);
-  job.skip_diagonal = skip_diagonal;
-  return job;
+__global__ void factors_kernel(Chunks chunks, const Index* idx, const T* weight,
+                               const T* each, const T* weighted_grad,
+                               const T* plain_grad, T* factors, T tau,
+                               bool skip_diagonal) {
+  for (int64_t e = grid_thread(); e < chunks.entries; e += grid_threads()) {
+    const int64_t row = chunks.row_of(e);
+    const T a = tau * weighted_grad[row], b = tau * plain_grad[row];
+    const T slope = weight == nullptr ? a + b : a * weight[e] + b;
+    factors[e] = skip_diagonal && idx[e] == row ? T(0) : each[e] * slope;
+  }
 }
 
 void check_inputs(const Tensor& ptr, const Tensor& idx,
@@ -137,14 +148,30 @@ std::tuple<Tensor, Tensor, Tensor> sddmm_exp_sum(
   Tensor weighted = torch::stable::new_empty(u, {u.size(0)});
   Tensor plain = torch::stable::new_empty(u, {u.size(0)});
   Tensor each = torch::stable::new_empty(u, {idx.size(0)});
+  const Chunks chunks = chunks_of(ptr, idx.size(0));
+  const int64_t places = chunks.any() ? 2 * chunks.count() : 0;
+  Tensor partial = torch::stable::new_empty(u, {places, 2}, ScalarType::Double);
   const auto call = [&]<typename T, typename Index>() {
-    Job<T, Index> job = job_for<T, Index>(ptr, idx, weight, u, v, tau, skip_diagonal);
-    job.weighted = weighted.mutable_data_ptr<T>();
-    job.plain = plain.mutable_data_ptr<T>();
-    job.each = each.mutable_data_ptr<T>();
-    if (job.rows == 0) return;
-    sum_kernel<<<blocks_for(job.rows, kWarps), dim3(kWarp, kWarps), 0, on.stream()>>>(
-        job);
+    const Job<T> job{chunks,
+                     weight.has_value() ? weight->const_data_ptr<T>() : nullptr,
+                     each.const_data_ptr<T>(),
+                     weighted.mutable_data_ptr<T>(),
+                     plain.mutable_data_ptr<T>(),
+                     static_cast<Sums*>(partial.mutable_data_ptr())};
+    const Exponential<T> finish{each.mutable_data_ptr<T>(), static_cast<T>(tau),
+                                skip_diagonal};
+    for_each_product(job.chunks, idx.const_data_ptr<Index>(), u.const_data_ptr<T>(),
+                     v.const_data_ptr<T>(), v.size(0), v.size(1), v.size(1), finish,
+                     on.stream(), "sddmm_exp_sum");
+    if (job.chunks.rows == 0) return;
+    rows_kernel<T>
+        <<<blocks_for(job.chunks.rows, kWarps), kBlock, 0, on.stream()>>>(job);
+    check_launch("sddmm_exp_sum");
+    if (places == 0) return;
+    pieces_kernel<T>
+        <<<blocks_for(places, kWarps), kBlock, 0, on.stream()>>>(job, places);
+    check_launch("sddmm_exp_sum");
+    join_kernel<T><<<blocks_for(places, kBlock), kBlock, 0, on.stream()>>>(job, places);
     check_launch("sddmm_exp_sum");
   };
   const bool narrow = idx.scalar_type() == ScalarType::Int;
@@ -174,12 +201,14 @@ Tensor sddmm_exp_sum_factors(const Tensor& ptr, const Tensor& idx,
   const OnDevice on(each);
   Tensor out = torch::stable::new_empty(each, {idx.size(0)});
   const auto call = [&]<typename T, typename Index>() {
-    const Job<T, Index> job = job_for<T, Index>(ptr, idx, weight, weighted_grad,
-                                                plain_grad, tau, skip_diagonal);
-    if (job.rows == 0) return;
-    factors_kernel<<<blocks_for(job.rows, kWarps), dim3(kWarp, kWarps), 0,
-                     on.stream()>>>(job, each.const_data_ptr<T>(),
-                                    out.mutable_data_ptr<T>());
+    const Chunks chunks = chunks_of(ptr, idx.size(0));
+    if (chunks.rows == 0 || chunks.entries == 0) return;
+    factors_kernel<<<blocks_for(chunks.entries, kBlock), kBlock, 0, on.stream()>>>(
+        chunks, idx.const_data_ptr<Index>(),
+        weight.has_value() ? weight->const_data_ptr<T>() : nullptr,
+        each.const_data_ptr<T>(), weighted_grad.const_data_ptr<T>(),
+        plain_grad.const_data_ptr<T>(), out.mutable_data_ptr<T>(), static_cast<T>(tau),
+        skip_diagonal);
     check_launch("sddmm_exp_sum_factors");
   };
   const bool narrow = idx.scalar_type() == ScalarType::Int;

@@ -1,102 +1,161 @@
 // SPDX-License-Identifier: Apache-2.0
 // spmm, spmm_edge_dot: see cpp_ext/cpu/spmm.cpp.
+//
+// Lanes take 16 bytes of a row each where rows allow it; where rows are shorter than a
+// warp's reach, parts of the warp take several entries at a time. Sums are added in an
+// order that depends on shapes alone: deterministic.
 #include <optional>
 #include <string>
 
-#include "cuda.cuh"
+#include "chunks.cuh"
+#include "entries.cuh"
 
 namespace graphlab {
 namespace {
 
-constexpr int kWarps = kBlock / kWarp;
-// Columns of a tile that one lane keeps in registers.
-constexpr int kPerLane = 4;
-constexpr int kTile = kWarp * kPerLane;
+// Rows of `x` in flight for each lane.
+constexpr int kAhead = 4;
 
 template <typename T, typename Index>
 struct Job {
-  const int64_t* ptr;
+  Chunks chunks;
   const Index* idx;
   const T* weight;
   const T* x;
   T* out;
-  int64_t rows, x_rows, x_stride, width, edges;
+  T* partial;  // [chunks, 2, width]: sums of the pieces of long rows
+  int64_t x_rows, x_stride, width;
+  int lanes;  // of a row of `x`, up to a warp: a power of two
   bool mean;
 };
 
-// The entries of a row, cut to what exists: offsets that fall cannot lead outside.
-__device__ inline int64_t clip(int64_t offset, int64_t edges) {
-  return offset < 0 ? 0 : (offset > edges ? edges : offset);
+// The sum of weight * x over entries, for this lane's columns; all lanes call it, and
+// those of the warp's first part (lane < lanes) hold it then.
+template <typename T, typename Index, int N>
+__device__ Pack<T, N> sum_of(const Job<T, Index>& job, Span span, int64_t column,
+                             int lane) {
+  const int parts = kWarp / job.lanes, part = lane / job.lanes;
+  const bool inside = column < job.width;
+  Pack<T, N> sum{};
+  for (int64_t e = span.begin; e < span.end; e += kWarp) {
+    const int here = static_cast<int>(span.end - e < kWarp ? span.end - e : kWarp);
+    Index id = 0;
+    T weight = 1;
+    if (lane < here) {
+      id = job.idx[e + lane];
+      require_in_range(id, job.x_rows);
+      if (job.weight != nullptr) weight = job.weight[e + lane];
+    }
+    for (int k = 0; k < here; k += kAhead * parts) {
+      Pack<T, N> values[kAhead];
+      T factor[kAhead];
+#pragma unroll
+      for (int a = 0; a < kAhead; ++a) {
+        const int at = k + a * parts + part;
+        const int64_t from = __shfl_sync(kAllLanes, id, at % kWarp);
+        factor[a] = __shfl_sync(kAllLanes, weight, at % kWarp);
+        values[a] = at < here && inside ? *reinterpret_cast<const Pack<T, N>*>(
+                                              job.x + from * job.x_stride + column)
+                                        : Pack<T, N>{};
+      }
+#pragma unroll
+      for (int a = 0; a < kAhead; ++a) {
+        const bool there = k + a * parts + part < here;
+#pragma unroll
+        for (int n = 0; n < N; ++n)
+          if (there) sum.at[n] += factor[a] * values[a].at[n];
+      }
+    }
+  }
+  for (int offset = job.lanes; offset < kWarp; offset *= 2) {
+#pragma unroll
+    for (int n = 0; n < N; ++n)
+      sum.at[n] += __shfl_xor_sync(kAllLanes, sum.at[n], offset);
+  }
+  return sum;
 }
 
-// One warp for each (row, tile of 128 columns); lane l sums columns l, l + 32, l + 64
-// and l + 96 of the tile in registers, over edges in order: deterministic, the CPU's
-// order. The row of a hub keeps its warp busy alone.
-template <typename T, typename Index>
-__global__ void spmm_kernel(Job<T, Index> job) {
+template <typename T, int N>
+__device__ void divide(Pack<T, N>& sum, int64_t count) {
+#pragma unroll
+  for (int n = 0; n < N; ++n) sum.at[n] /= static_cast<T>(count);
+}
+
+// Each warp takes one (item, tile of columns) after the other.
+template <int N, typename T, typename Index, typename Body>
+__device__ void for_each_tile(const Job<T, Index>& job, int64_t items, Body body) {
   const int lane = threadIdx.x;
-  const int64_t tiles = (job.width + kTile - 1) / kTile;
+  const int64_t reach = static_cast<int64_t>(job.lanes) * N;
+  const int64_t tiles = (job.width + reach - 1) / reach;
   const int64_t step = static_cast<int64_t>(gridDim.x) * kWarps;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.y;
-       i < job.rows * tiles; i += step) {
-    const int64_t row = i / tiles, column = i % tiles * kTile + lane;
-    const int64_t begin = clip(job.ptr[row], job.edges);
-    const int64_t end = clip(job.ptr[row + 1], job.edges);
-    T sum[kPerLane] = {};
-    for (int64_t e = begin; e < end; ++e) {
-      const int64_t id = job.idx[e];
-      require_in_range(id, job.x_rows);
-      const T weight = job.weight == nullptr ? T(1) : job.weight[e];
-      const T* values = job.x + id * job.x_stride + column;
-#pragma unroll
-      for (int k = 0; k < kPerLane; ++k)
-        if (column + k * kWarp < job.width) sum[k] += weight * values[k * kWarp];
-    }
-    const T count = job.mean && end > begin ? static_cast<T>(end - begin) : T(1);
-#pragma unroll
-    for (int k = 0; k < kPerLane; ++k)
-      if (column + k * kWarp < job.width)
-        job.out[row * job.width + column + k * kWarp] = sum[k] / count;
+       i < items * tiles; i += step) {
+    body(i / tiles, i % tiles * reach + lane % job.lanes * N, lane);
   }
 }
 
-// One warp for each row, over its edges in turn; lanes take columns side by side, and a
-// tree of shuffles adds them: deterministic. `weight` of the job is grad [rows, width].
+template <typename T, typename Index, int N>
+__global__ void rows_kernel(Job<T, Index> job) {
+  for_each_tile<N>(job, job.chunks.rows, [&](int64_t row, int64_t column, int lane) {
+    const Span span = job.chunks.row(row);
+    if (job.chunks.is_long(span)) return;
+    Pack<T, N> sum = sum_of<T, Index, N>(job, span, column, lane);
+    if (job.mean && span.length() > 0) divide(sum, span.length());
+    if (lane < job.lanes && column < job.width)
+      *reinterpret_cast<Pack<T, N>*>(job.out + row * job.width + column) = sum;
+  });
+}
+
+template <typename T, typename Index, int N>
+__global__ void pieces_kernel(Job<T, Index> job, int64_t chunks) {
+  for_each_tile<N>(job, 2 * chunks, [&](int64_t place, int64_t column, int lane) {
+    const Span span = job.chunks.piece(place / 2, static_cast<int>(place % 2));
+    if (span.length() <= 0) return;
+    const Pack<T, N> sum = sum_of<T, Index, N>(job, span, column, lane);
+    if (lane < job.lanes && column < job.width)
+      *reinterpret_cast<Pack<T, N>*>(job.partial + place * job.width + column) = sum;
+  });
+}
+
+// One thread for each (place, column) at which a long row begins.
 template <typename T, typename Index>
-__global__ void dot_kernel(Job<T, Index> job) {
-  const int lane = threadIdx.x;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kWarps;
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.y;
-       row < job.rows; row += step) {
-    const int64_t begin = clip(job.ptr[row], job.edges);
-    const int64_t end = clip(job.ptr[row + 1], job.edges);
-    const T* grad = job.weight + row * job.width;
-    for (int64_t e = begin; e < end; ++e) {
-      const int64_t id = job.idx[e];
-      require_in_range(id, job.x_rows);
-      const T* values = job.x + id * job.x_stride;
-      T sum = 0;
-      for (int64_t j = lane; j < job.width; j += kWarp) sum += grad[j] * values[j];
-      for (int offset = kWarp / 2; offset > 0; offset /= 2)
-        sum += __shfl_down_sync(0xffffffffu, sum, offset);
-      if (lane == 0) job.out[e] = sum;
-    }
+__global__ void join_kernel(Job<T, Index> job, int64_t chunks) {
+  for (int64_t i = grid_thread(); i < 2 * chunks * job.width; i += grid_threads()) {
+    const int64_t place = i / job.width, column = i % job.width;
+    const int64_t row = job.chunks.row_at(place / 2, static_cast<int>(place % 2));
+    if (row < 0) continue;
+    const Span span = job.chunks.row(row);
+    if (job.chunks.first_place(span) != place) continue;
+    T sum = job.partial[i];
+    const int64_t last = job.chunks.last_chunk(span);
+#pragma unroll 4
+    for (int64_t chunk = place / 2 + 1; chunk <= last; ++chunk)
+      sum += job.partial[2 * chunk * job.width + column];
+    if (job.mean) sum /= static_cast<T>(span.length());
+    job.out[row * job.width + column] = sum;
   }
 }
+
+// The gradient of an entry's weight.
+template <typename T>
+struct Keep {
+  T* out;
+  __device__ void operator()(int64_t e, int64_t, int64_t, T product) const {
+    out[e] = product;
+  }
+};
 
 template <typename T, typename Index>
 Job<T, Index> job_for(const Tensor& ptr, const Tensor& idx, const Tensor& x,
                       Tensor& out) {
   Job<T, Index> job{};
-  job.ptr = ptr.const_data_ptr<int64_t>();
+  job.chunks = chunks_of(ptr, idx.size(0));
   job.idx = idx.const_data_ptr<Index>();
   job.x = x.const_data_ptr<T>();
   job.out = out.mutable_data_ptr<T>();
-  job.rows = ptr.size(0) - 1;
   job.x_rows = x.size(0);
   job.x_stride = x.stride(0);
   job.width = x.size(1);
-  job.edges = idx.size(0);
   return job;
 }
 
@@ -105,22 +164,37 @@ void launch_spmm(const Tensor& ptr, const Tensor& idx,
                  const std::optional<Tensor>& weight, const Tensor& x, bool mean,
                  Tensor& out, cudaStream_t stream) {
   Job<T, Index> job = job_for<T, Index>(ptr, idx, x, out);
+  if (job.chunks.rows == 0 || job.width == 0) return;
   job.weight = weight.has_value() ? weight->const_data_ptr<T>() : nullptr;
   job.mean = mean;
-  const int64_t tasks = job.rows * ((job.width + kTile - 1) / kTile);
-  if (tasks == 0) return;
-  spmm_kernel<<<blocks_for(tasks, kWarps), dim3(kWarp, kWarps), 0, stream>>>(job);
-  check_launch("spmm");
+  const int64_t chunks = job.chunks.any() ? job.chunks.count() : 0;
+  Tensor partial = torch::stable::new_empty(x, {2 * chunks, job.width});
+  job.partial = partial.mutable_data_ptr<T>();
+  with_pack<T>(job.x, job.out, job.x_stride, job.width, [&]<int N>(int lanes) {
+    job.lanes = lanes;
+    const int64_t reach = static_cast<int64_t>(job.lanes) * N;
+    const int64_t tiles = (job.width + reach - 1) / reach;
+    const dim3 block(kWarp, kWarps);
+    rows_kernel<T, Index, N>
+        <<<blocks_for(job.chunks.rows * tiles, kWarps), block, 0, stream>>>(job);
+    check_launch("spmm");
+    if (chunks == 0) return;
+    pieces_kernel<T, Index, N>
+        <<<blocks_for(2 * chunks * tiles, kWarps), block, 0, stream>>>(job, chunks);
+    check_launch("spmm");
+    join_kernel<<<blocks_for(2 * chunks * job.width, kBlock), kBlock, 0, stream>>>(
+        job, chunks);
+    check_launch("spmm");
+  });
 }
 
 template <typename T, typename Index>
 void launch_dot(const Tensor& ptr, const Tensor& idx, const Tensor& grad,
                 const Tensor& x, Tensor& out, cudaStream_t stream) {
-  Job<T, Index> job = job_for<T, Index>(ptr, idx, x, out);
-  job.weight = grad.const_data_ptr<T>();
-  if (job.rows == 0) return;
-  dot_kernel<<<blocks_for(job.rows, kWarps), dim3(kWarp, kWarps), 0, stream>>>(job);
-  check_launch("spmm_edge_dot");
+  for_each_product(chunks_of(ptr, idx.size(0)), idx.const_data_ptr<Index>(),
+                   grad.const_data_ptr<T>(), x.const_data_ptr<T>(), x.size(0),
+                   x.stride(0), x.size(1), Keep<T>{out.mutable_data_ptr<T>()}, stream,
+                   "spmm_edge_dot");
 }
 
 void check_inputs(const Tensor& ptr, const Tensor& idx, const Tensor& x) {

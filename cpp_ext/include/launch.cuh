@@ -1,35 +1,16 @@
-// What every CUDA entry point needs: the device of its tensors, the current stream, and
-// a launch that is checked.
+// A kernel for each of a number of things, launched and checked.
 #pragma once
 
-#include <cuda_runtime.h>
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
-#include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/macros.h>
-#include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda.cuh"
+
 namespace graphlab {
 
 constexpr int kThreads = 256;
-
-// Makes the device of a tensor current, and names the stream that torch uses on it.
-class OnDevice {
- public:
-  explicit OnDevice(const torch::stable::Tensor& t) : guard_(t.get_device_index()) {
-    void* stream = nullptr;
-    STABLE_TORCH_ERROR_CODE_CHECK(
-        aoti_torch_get_current_cuda_stream(t.get_device_index(), &stream));
-    stream_ = static_cast<cudaStream_t>(stream);
-  }
-  cudaStream_t stream() const { return stream_; }
-
- private:
-  torch::stable::accelerator::DeviceGuard guard_;
-  cudaStream_t stream_ = nullptr;
-};
 
 // Runs `body(i)` for i in [0, count), one thread for each i, strided over the grid.
 // Bodies are structs with a device operator(): lambdas would need a flag of nvcc.

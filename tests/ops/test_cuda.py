@@ -14,7 +14,9 @@ pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
-LENGTHS = [[], [0], [0, 0, 0], [2, 0, 3, 1], [1, 5000, 0, 1], [3] * 2000]
+# On a device, rows of over 256 entries are cut where multiples of 256 fall.
+LONG = [300, 0, 212, 256, 257, 0, 1000, 1, 2000, 300, 3]
+LENGTHS = [[], [0], [0, 0, 0], [2, 0, 3, 1], [1, 5000, 0, 1], [3] * 2000, LONG]
 WIDTHS = [0, 1, 5, 32, 100, 128, 129, 300]
 
 
@@ -177,24 +179,40 @@ def test_negative_sample():
     assert torch.equal(found.cpu(), ops.negative_sample(*tables, 1000, key=7))
 
 
+# Terms of a head come in groups of 8, 4, 2, 1 on the CPU: these divide on both.
+ORDERS = [
+    {"negatives": 7},
+    {"negatives": 3},
+    {"negatives": 3, "reference": True},
+    {"negatives": 7, "pool": 7, "decay": 0.01},
+]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_skipgram_train_of_one_walk(dtype):
-    """One walk is one warp, so the order of steps is fixed; groups of 8 divide the terms."""
+@pytest.mark.parametrize("width", [16, 128, 208, 400, 800])
+@pytest.mark.parametrize("nodes", [3, 40])
+@pytest.mark.parametrize("order", ORDERS, ids=range(len(ORDERS)))
+def test_skipgram_train_of_one_walk(order, nodes, width, dtype):
+    """One walk is one warp, so the order of steps is fixed; of 3 nodes, terms repeat."""
+    given = {"window": 1, "forward": True, "rate": 0.1} | order
+    if not order.get("reference") and (
+        width > 512 or (width > 256 and order["negatives"] > 3)
+    ):
+        given |= {"negatives": 0}  # wider rows are taken one, or four, at a time
     generator = torch.Generator().manual_seed(0)
-    head, tail = (torch.rand(2, 40, 32, generator=generator) - 0.5).unbind()
-    head, tail = head.clone(), tail.clone()
-    tables = ops.alias_build(torch.tensor([0, 40]), torch.ones(40))
-    walks = torch.randint(40, (1, 9), generator=generator, dtype=torch.int32)
-    change = {"window": 1, "forward": True, "negatives": 7, "rate": 0.1}
+    head, tail = (torch.rand(2, nodes, width, generator=generator) - 0.5).unbind()
+    head, tail = head / width**0.5, tail.clone()
+    tables = ops.alias_build(torch.tensor([0, nodes]), torch.ones(nodes))
+    walks = torch.randint(nodes, (1, 41), generator=generator, dtype=torch.int32)
+    walks[0, 37:] = -1
     h, t = head.to("cuda", dtype), tail.to("cuda", dtype)
-    found = ops.skipgram_train(
-        h, t, walks.cuda(), *(x.cuda() for x in tables), **change
-    )
-    expected = ops.skipgram_train(head, tail, walks, *tables, **change)
+    found = ops.skipgram_train(h, t, walks.cuda(), *(x.cuda() for x in tables), **given)
+    expected = ops.skipgram_train(head, tail, walks, *tables, **given)
     tolerance = 1e-4 if dtype == torch.float32 else 3e-2
     torch.testing.assert_close(h.float().cpu(), head, atol=tolerance, rtol=0)
     torch.testing.assert_close(t.float().cpu(), tail, atol=tolerance, rtol=0)
     assert found.pairs == expected.pairs
+    assert found.loss == pytest.approx(expected.loss, rel=2e-2)
 
 
 @pytest.mark.parametrize("excluding", [False, True])
