@@ -205,7 +205,7 @@ def test_skipgram_train_of_one_walk(order, nodes, width, dtype):
     tables = ops.alias_build(torch.tensor([0, nodes]), torch.ones(nodes))
     walks = torch.randint(nodes, (1, 41), generator=generator, dtype=torch.int32)
     walks[0, 37:] = -1
-    h, t = head.to("cuda", dtype), tail.to("cuda", dtype)
+    h, t = (x.to("cuda", dtype, copy=True) for x in (head, tail))
     found = ops.skipgram_train(h, t, walks.cuda(), *(x.cuda() for x in tables), **given)
     expected = ops.skipgram_train(head, tail, walks, *tables, **given)
     tolerance = 1e-4 if dtype == torch.float32 else 3e-2
