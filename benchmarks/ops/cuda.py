@@ -261,7 +261,8 @@ def embed(quick: bool, seed: int) -> Trial:
         return NodeEmbedding(**given | change).fit(g).history
 
     def told(history: Any) -> dict[str, Any]:
-        return {key: history[key] for key in ("pairs", "seconds")}
+        kept = ("pairs", "seconds", "prepare_seconds", "samples_per_second")
+        return {key: history[key] for key in kept}
 
     return Trial([Contender("graphlab", lambda: fit(device=DEVICE), notes=told)], None)
 

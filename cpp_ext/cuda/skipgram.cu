@@ -244,11 +244,10 @@ __device__ void train_walk(const Work<T, Idx>& job, int64_t i, int lane, double*
   }
 }
 
+// What bounds registers lets more warps run where heads have few terms; with eight rows
+// in registers it would spill them.
 template <typename T, typename Idx, int kParts, int kGroup>
-#ifndef GL_BOUND
-#define GL_BOUND 1
-#endif
-__global__ void __launch_bounds__(kWarps * 32, kParts == 1 ? GL_BOUND : 1)
+__global__ void __launch_bounds__(kWarps * 32, kParts == 1 && kGroup == 4 ? 3 : 1)
     train_kernel(Work<T, Idx> job) {
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int64_t warps = static_cast<int64_t>(gridDim.x) * kWarps;

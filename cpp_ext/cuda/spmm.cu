@@ -94,16 +94,97 @@ __device__ void for_each_tile(const Job<T, Index>& job, int64_t items, Body body
   }
 }
 
-template <typename T, typename Index, int N>
-__global__ void rows_kernel(Job<T, Index> job) {
-  for_each_tile<N>(job, job.chunks.rows, [&](int64_t row, int64_t column, int lane) {
-    const Span span = job.chunks.row(row);
-    if (job.chunks.is_long(span)) return;
-    Pack<T, N> sum = sum_of<T, Index, N>(job, span, column, lane);
-    if (job.mean && span.length() > 0) divide(sum, span.length());
-    if (lane < job.lanes && column < job.width)
-      *reinterpret_cast<Pack<T, N>*>(job.out + row * job.width + column) = sum;
-  });
+// Groups of lanes take `each` rows in a row, whose entries lie side by side: reads of
+// `x` run ahead over the ends of rows, so that short rows do not wait for one another.
+// A lane has kPacks packs of columns. Entries of a row are added in order, as on the
+// CPU.
+#ifndef GL_ROWS
+#define GL_ROWS 1
+#endif
+template <typename T, typename Index, int N, int kPacks>
+__global__ void __launch_bounds__(kBlock, GL_ROWS)
+    rows_kernel(Job<T, Index> job, int each) {
+  const int lanes = job.lanes, lane = threadIdx.x % kWarp, member = lane % lanes;
+  const int shift = lane - member;
+  const unsigned mask = (lanes == kWarp ? kAllLanes : (1u << lanes) - 1) << shift;
+  const int64_t reach = static_cast<int64_t>(lanes) * N * kPacks;
+  const int64_t tiles = (job.width + reach - 1) / reach;
+  const int64_t batches = (job.chunks.rows + each - 1) / each;
+  const int64_t step = grid_threads() / lanes;
+  for (int64_t i = grid_thread() / lanes; i < batches * tiles; i += step) {
+    const int64_t first = i / tiles * each;
+    const int64_t column = i % tiles * reach + member * N;
+    const int64_t left = job.chunks.rows - first;
+    const int count = left < each ? static_cast<int>(left) : each;
+    const Span mine = member < count ? job.chunks.row(first + member) : Span{0, 0};
+    const unsigned skipped = __ballot_sync(mask, job.chunks.is_long(mine)) >> shift;
+    for (int row = 0; row < count; ++row) {
+      if (skipped >> row & 1u) continue;
+      // Up to the next long row, or to the last.
+      int stop = __ffs(static_cast<int>(skipped >> row));
+      stop = stop == 0 || row + stop - 1 > count ? count : row + stop - 1;
+      const int64_t begin = __shfl_sync(mask, mine.begin, row, lanes);
+      const Index* ids = job.idx + begin;
+      const T* weights = job.weight == nullptr ? nullptr : job.weight + begin;
+      // Places in the run: rows of at most `chunks.size` entries, so 32 bits hold them.
+      const int begins = static_cast<int>(mine.begin - begin);
+      const int ends = static_cast<int>(mine.end - begin);
+      const int total = __shfl_sync(mask, ends, stop - 1, lanes);
+      int row_end = __shfl_sync(mask, ends, row, lanes);
+      Pack<T, N> sum[kPacks] = {};
+      const auto finish = [&] {
+        const int length = row_end - __shfl_sync(mask, begins, row, lanes);
+        T* out = job.out + (first + row) * job.width + column;
+#pragma unroll
+        for (int p = 0; p < kPacks; ++p) {
+          if (job.mean && length > 0) divide(sum[p], length);
+          const int at = p * lanes * N;
+          if (column + at < job.width)
+            *reinterpret_cast<Pack<T, N>*>(out + at) = sum[p];
+          sum[p] = {};
+        }
+        ++row;
+        row_end = __shfl_sync(mask, ends, row, lanes);
+      };
+      Index next = member < total ? ids[member] : Index(0);
+      for (int e = 0; e < total; e += lanes) {
+        const Index id = next;
+        const int after = e + lanes + member;
+        next = after < total ? ids[after] : Index(0);
+        require_in_range(id, job.x_rows);
+        T weight = 1;
+        if (weights != nullptr && e + member < total) weight = weights[e + member];
+        const int here = total - e < lanes ? total - e : lanes;
+        for (int k = 0; k < here; k += kAhead) {
+          Pack<T, N> values[kAhead][kPacks];
+#pragma unroll
+          for (int a = 0; a < kAhead; ++a) {
+            const T* from =
+                job.x + column + __shfl_sync(mask, id, k + a, lanes) * job.x_stride;
+#pragma unroll
+            for (int p = 0; p < kPacks; ++p) {
+              const int at = p * lanes * N;
+              values[a][p] = k + a < here && column + at < job.width
+                                 ? *reinterpret_cast<const Pack<T, N>*>(from + at)
+                                 : Pack<T, N>{};
+            }
+          }
+#pragma unroll
+          for (int a = 0; a < kAhead; ++a) {
+            if (k + a >= here) break;
+            const T factor = __shfl_sync(mask, weight, k + a, lanes);
+            while (row + 1 < stop && e + k + a >= row_end) finish();
+#pragma unroll
+            for (int p = 0; p < kPacks; ++p)
+#pragma unroll
+              for (int n = 0; n < N; ++n) sum[p].at[n] += factor * values[a][p].at[n];
+          }
+        }
+      }
+      while (row < stop) finish();
+      --row;
+    }
+  }
 }
 
 template <typename T, typename Index, int N>
@@ -159,6 +240,26 @@ Job<T, Index> job_for(const Tensor& ptr, const Tensor& idx, const Tensor& x,
   return job;
 }
 
+template <typename T, typename Index, int N>
+void launch_rows(Job<T, Index> job, int lanes, cudaStream_t stream) {
+  // Few lanes would read ids one by one.
+  job.lanes = std::max(lanes, 4);
+  const int packs = job.width > static_cast<int64_t>(kWarp) * N ? 2 : 1;
+  const int64_t reach = static_cast<int64_t>(job.lanes) * N * packs;
+  const int64_t tiles = (job.width + reach - 1) / reach;
+  // Rows for each group: few where there are few rows, so that all of a device works.
+  const int64_t threads = job.chunks.rows * tiles * job.lanes;
+  const int each = static_cast<int>(std::clamp<int64_t>(threads >> 20, 1, job.lanes));
+  const int64_t batches = (job.chunks.rows + each - 1) / each;
+  const unsigned grid = blocks_for(batches * tiles * job.lanes, kBlock);
+  if (packs == 1) {
+    rows_kernel<T, Index, N, 1><<<grid, kBlock, 0, stream>>>(job, each);
+  } else {
+    rows_kernel<T, Index, N, 2><<<grid, kBlock, 0, stream>>>(job, each);
+  }
+  check_launch("spmm");
+}
+
 template <typename T, typename Index>
 void launch_spmm(const Tensor& ptr, const Tensor& idx,
                  const std::optional<Tensor>& weight, const Tensor& x, bool mean,
@@ -171,13 +272,11 @@ void launch_spmm(const Tensor& ptr, const Tensor& idx,
   Tensor partial = torch::stable::new_empty(x, {2 * chunks, job.width});
   job.partial = partial.mutable_data_ptr<T>();
   with_pack<T>(job.x, job.out, job.x_stride, job.width, [&]<int N>(int lanes) {
-    job.lanes = lanes;
-    const int64_t reach = static_cast<int64_t>(job.lanes) * N;
-    const int64_t tiles = (job.width + reach - 1) / reach;
     const dim3 block(kWarp, kWarps);
-    rows_kernel<T, Index, N>
-        <<<blocks_for(job.chunks.rows * tiles, kWarps), block, 0, stream>>>(job);
-    check_launch("spmm");
+    launch_rows<T, Index, N>(job, lanes, stream);
+    job.lanes = lanes;
+    const int64_t reach = static_cast<int64_t>(lanes) * N;
+    const int64_t tiles = (job.width + reach - 1) / reach;
     if (chunks == 0) return;
     pieces_kernel<T, Index, N>
         <<<blocks_for(2 * chunks * tiles, kWarps), block, 0, stream>>>(job, chunks);

@@ -260,8 +260,9 @@ class NodeEmbedding:
         begin = time.perf_counter()
         degree = g.out_degree() + g.in_degree()
         parts = partition(degree, plan.parts)
+        weighted, on_device = bool(self._given["weighted"]), self._device != "cpu"
         walker = Walker(
-            g, parts, settings.shape, settings.seed, bool(self._given["weighted"])
+            g, parts, settings.shape, settings.seed, weighted, ahead=on_device
         )
         with tempfile.TemporaryDirectory(prefix="graphlab-embed-") as temporary:
             folder = None

@@ -208,9 +208,11 @@ def test_skipgram_train_of_one_walk(order, nodes, width, dtype):
     h, t = (x.to("cuda", dtype, copy=True) for x in (head, tail))
     found = ops.skipgram_train(h, t, walks.cuda(), *(x.cuda() for x in tables), **given)
     expected = ops.skipgram_train(head, tail, walks, *tables, **given)
-    tolerance = 1e-4 if dtype == torch.float32 else 3e-2
-    torch.testing.assert_close(h.float().cpu(), head, atol=tolerance, rtol=0)
-    torch.testing.assert_close(t.float().cpu(), tail, atol=tolerance, rtol=0)
+    for ours, exact in ((h, head), (t, tail)):
+        if dtype == torch.float32:
+            torch.testing.assert_close(ours.cpu(), exact, atol=1e-4, rtol=0)
+        else:  # each of some hundred steps rounds to 8 bits
+            assert (ours.float().cpu() - exact).norm() < 0.06 * exact.norm()
     assert found.pairs == expected.pairs
     assert found.loss == pytest.approx(expected.loss, rel=2e-2)
 
