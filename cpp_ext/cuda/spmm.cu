@@ -98,12 +98,8 @@ __device__ void for_each_tile(const Job<T, Index>& job, int64_t items, Body body
 // `x` run ahead over the ends of rows, so that short rows do not wait for one another.
 // A lane has kPacks packs of columns. Entries of a row are added in order, as on the
 // CPU.
-#ifndef GL_ROWS
-#define GL_ROWS 1
-#endif
 template <typename T, typename Index, int N, int kPacks>
-__global__ void __launch_bounds__(kBlock, GL_ROWS)
-    rows_kernel(Job<T, Index> job, int each) {
+__global__ void rows_kernel(Job<T, Index> job, int each) {
   const int lanes = job.lanes, lane = threadIdx.x % kWarp, member = lane % lanes;
   const int shift = lane - member;
   const unsigned mask = (lanes == kWarp ? kAllLanes : (1u << lanes) - 1) << shift;
