@@ -15,8 +15,9 @@ from torch import Tensor
 from benchmarks import harness
 from benchmarks.graphs import chung_lu, rmat, youtube_size
 from benchmarks.harness import Case, Contender, Trial
-from graphlab import graph, ops
+from graphlab import graph, models, ops
 from graphlab.embed import NodeEmbedding
+from graphlab.graph import Graph
 
 # Without a device, `--quick` runs the script on the CPU.
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -251,6 +252,43 @@ def train_windows(quick: bool, dtype: torch.dtype, seed: int) -> Trial:
     )
 
 
+def epoch(quick: bool, seed: int) -> Trial:
+    """A training step of a GCN on the whole graph; PyG keeps its normalised edges, too."""
+    from torch_geometric import nn
+
+    row, col, num_nodes = rmat(seed, quick=True) if quick else arxiv_size(seed)
+    g = Graph(torch.stack([row, col]), num_nodes)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(num_nodes, 128, generator=generator).to(DEVICE)
+    y = torch.randint(40, (num_nodes,), generator=generator).to(DEVICE)
+    there = torch.stack([row, col]).to(DEVICE)
+
+    def step(model: torch.nn.Module, structure: Any) -> Callable[[], Tensor]:
+        model = model.to(DEVICE).train()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+
+        def run() -> Tensor:
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x, structure), y)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return run
+
+    ours = step(models.GCN(128, 40, 256, num_layers=3, dropout=0.5), g)
+    theirs = step(nn.GCN(128, 256, 3, 40, dropout=0.5, cached=True), there)
+    peer = Contender("PyG", theirs, ["torch-geometric"])
+    return Trial([Contender("graphlab", ours), peer], None)
+
+
+def arxiv_size(seed: int) -> tuple[Tensor, Tensor, int]:
+    """Nodes and edges of ogbn-arxiv, both directions: ends fall off as ranks do."""
+    ptr, idx = chung_lu(169_343, 1_166_243, 0.5, seed)
+    row = torch.repeat_interleave(torch.arange(len(ptr) - 1), ptr.diff())
+    return row, idx.long(), len(ptr) - 1
+
+
 def embed(quick: bool, seed: int) -> Trial:
     """A whole fit: walks made on the CPU, handed over, trained on the device."""
     g = youtube_size(seed, quick=quick)
@@ -309,6 +347,9 @@ def cases(quick: bool) -> Iterable[Case]:
             run = lambda seed, d=dtype: train_windows(quick, d, seed)  # noqa: E731
             told["graph"] = "10M nodes, walks at random"
             yield case(f"skipgram_train {name} windows", run, 5, width=128, **told)
+    arxiv = "Chung-Lu of ogbn-arxiv's size, 169,343 nodes"
+    run = lambda seed: epoch(quick, seed)  # noqa: E731
+    yield case("GCN training step", run, 10, graph=arxiv, layers=3, width=256)
     yield Case(
         "cuda embedding, 1e9 pairs",
         lambda seed: embed(quick, seed),
