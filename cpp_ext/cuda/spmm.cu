@@ -99,7 +99,8 @@ __device__ void for_each_tile(const Job<T, Index>& job, int64_t items, Body body
 // A lane has kPacks packs of columns. Entries of a row are added in order, as on the
 // CPU.
 template <typename T, typename Index, int N, int kPacks>
-__global__ void rows_kernel(Job<T, Index> job, int each) {
+__global__ void __launch_bounds__(kBlock, kPacks == 1 ? 4 : 1)
+    rows_kernel(Job<T, Index> job, int each) {
   const int lanes = job.lanes, lane = threadIdx.x % kWarp, member = lane % lanes;
   const int shift = lane - member;
   const unsigned mask = (lanes == kWarp ? kAllLanes : (1u << lanes) - 1) << shift;
@@ -245,7 +246,7 @@ void launch_rows(Job<T, Index> job, int lanes, cudaStream_t stream) {
   const int64_t tiles = (job.width + reach - 1) / reach;
   // Rows for each group: few where there are few rows, so that all of a device works.
   const int64_t threads = job.chunks.rows * tiles * job.lanes;
-  const int each = static_cast<int>(std::clamp<int64_t>(threads >> 20, 1, job.lanes));
+  const int each = static_cast<int>(std::clamp<int64_t>(threads >> 21, 1, job.lanes));
   const int64_t batches = (job.chunks.rows + each - 1) / each;
   const unsigned grid = blocks_for(batches * tiles * job.lanes, kBlock);
   if (packs == 1) {
