@@ -40,8 +40,7 @@ class NodeEmbedding:
         seed: Names all draws. With one worker (or with ``partitions``), the same seed gives
             the same vectors to the bit.
         device: ``cpu``, ``cuda`` or ``cuda:1``; ``auto`` takes a GPU where its kernel is
-            built. On a GPU walks are made on the CPU, ahead of the trainer; this path has
-            not been run yet.
+            built. On a GPU walks are made on the CPU, ahead of the trainer.
         devices: Devices of a grid, such as ``["cuda:0", "cuda:1"]``, in place of ``device``:
             tables stay on the CPU, or on disk with ``memory``; blocks of a round are trained on
             the devices at the same time (from disk one after the other), each of which holds

@@ -182,8 +182,7 @@ def gather_levels(
         RuntimeError: a row that does not exist; host rows that are not pinned.
 
     Cost:
-        One copy. The CUDA kernel reads host rows across the bus, a warp a row; it compiles,
-        and has not been run: no accelerator was at hand.
+        One copy. The CUDA kernel reads host rows across the bus, a warp a row.
 
     Source:
         DiskGNN's two resident levels, gathered from unified addresses.
