@@ -1,7 +1,8 @@
 """Records of the nag benchmarks: a line each (case, method, seed), sums as JSON and Markdown.
 
 Runs append to ``$OUT/<name>.jsonl`` (default: a folder under /tmp) as soon as each is done, so
-a killed benchmark goes on; ``save`` writes ``benchmarks/results/nag/<name>.json``.
+a killed benchmark goes on; ``save`` writes ``benchmarks/results/nag/<name>.json``. Where that
+holds ``runs``, another checkout goes on from them.
 
     python -m benchmarks.models.nag_records          write benchmarks/results/nag/TABLES.md
 """
@@ -30,6 +31,10 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{name}.jsonl"
         self.lines: list[dict[str, Any]] = []
+        published = FOLDER / f"{name}.json"
+        if not self.path.exists() and published.exists():
+            for line in json.loads(published.read_text()).get("runs", ()):
+                self._keep(line)
         if self.path.exists():
             text = self.path.read_text()
             whole = text[: text.rfind("\n") + 1]
@@ -41,6 +46,9 @@ class Journal:
         return any(all(r.get(k) == v for k, v in key.items()) for r in self.lines)
 
     def add(self, **record: Any) -> None:
+        self._keep({"commit": harness.machine()["commit"]} | record)
+
+    def _keep(self, record: dict[str, Any]) -> None:
         self.lines.append(record)
         with open(self.path, "a") as file:
             file.write(json.dumps(record) + "\n")
@@ -68,8 +76,9 @@ def save(
     rows: Sequence[Sequence[str]],
     note: str,
     records: Any,
+    runs: Sequence[dict[str, Any]] | None = None,
 ) -> None:
-    """Write what a benchmark found, with the table that shows it."""
+    """Write what a benchmark found, with the table that shows it; ``runs`` to go on from."""
     content = {
         "schema": 1,
         "name": name,
@@ -80,6 +89,8 @@ def save(
         "records": records,
         "machine": harness.machine(),
     }
+    if runs is not None:
+        content["runs"] = list(runs)
     FOLDER.mkdir(parents=True, exist_ok=True)
     files.publish_json(FOLDER / f"{name}.json", content)
     print(Table(title, tuple(columns), [tuple(r) for r in rows], note).markdown())

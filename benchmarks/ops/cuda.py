@@ -318,7 +318,13 @@ def cases(quick: bool) -> Iterable[Case]:
         )
         told = facts | more
         # Single runs would measure the launch.
-        return Case(f"cuda {op} {name}".strip(), make, told, repeats=repeats, loops=10)
+        return Case(
+            f"cuda {op} {name}".strip(),
+            make,
+            told,
+            repeats=repeats,
+            loops=1 if quick else 10,
+        )
 
     yield case("csr_build", lambda seed: build(quick, seed))
     for width in (16, 64, 128, 256):
