@@ -10,10 +10,10 @@ one more channel, which is
     cvae-collapsed  a generator whose posterior has collapsed (KL weight 100)
     cvae-kl1        the generator with the release's KL weight, 1
     cvae            the generator with free bits
-    cvae-bald       the same, its weights chosen among ten by BALD of a trained GCN
+    cvae-bald       the same, its weights chosen among at most eight by BALD of a trained GCN
     cvae-released   KL weight 1, weights chosen by the release's score (its opposite)
 
-each with (``+c``) and without the consistency of K = 4 views; the last two have it only.
+each with (``+c``) and without the consistency of K = 4 views; the last two only with it.
 Generators are fitted once for each data set and shared by all seeds, as in the release. The
 epoch is chosen by validation accuracy, the test set is read once a seed. Seeds are outermost,
 so rows stay paired when a run is stopped; what is in the record is not run again, here or in
@@ -147,7 +147,7 @@ def augmenter(channel: str, d: Dataset, quick: bool = False) -> tuple[Any, Any]:
 
 
 def _score(d: Dataset, compat: str | None, quick: bool) -> Callable[..., float]:
-    """Disagreement of a GCN trained on the training nodes; no other label is seen."""
+    """Disagreement of a GCN that is trained as the plain row is; test labels are not read."""
     name = str(d.meta["name"])
     fit = FIT | {"lr": LR["gcn"]} | ({"epochs": 2} if quick else {})
     case = (name, "gcn", "plain", 0)

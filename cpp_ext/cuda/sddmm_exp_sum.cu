@@ -88,10 +88,9 @@ __global__ void pieces_kernel(Job<T> job, int64_t places) {
 template <typename T>
 __global__ void join_kernel(Job<T> job, int64_t places) {
   for (int64_t place = grid_thread(); place < places; place += grid_threads()) {
-    const int64_t row = job.chunks.row_at(place / 2, static_cast<int>(place % 2));
+    const int64_t row = job.chunks.row_begun_at(place);
     if (row < 0) continue;
     const Span span = job.chunks.row(row);
-    if (job.chunks.first_place(span) != place) continue;
     Sums sums = job.partial[place];
     const int64_t last = job.chunks.last_chunk(span);
     for (int64_t chunk = place / 2 + 1; chunk <= last; ++chunk) {
@@ -149,7 +148,7 @@ std::tuple<Tensor, Tensor, Tensor> sddmm_exp_sum(
   Tensor plain = torch::stable::new_empty(u, {u.size(0)});
   Tensor each = torch::stable::new_empty(u, {idx.size(0)});
   const Chunks chunks = chunks_of(ptr, idx.size(0));
-  const int64_t places = chunks.any() ? 2 * chunks.count() : 0;
+  const int64_t places = chunks.places();
   Tensor partial = torch::stable::new_empty(u, {places, 2}, ScalarType::Double);
   const auto call = [&]<typename T, typename Index>() {
     const Job<T> job{chunks,

@@ -80,7 +80,11 @@ __device__ Soft<T> soften(const Job<T>& job, Span span, int64_t column) {
   }
   T sum = 0;
 #pragma unroll 4
-  for (int64_t e = span.begin; e < span.end; ++e) sum += exp(src[e * job.width] - top);
+  for (int64_t e = span.begin; e < span.end; ++e) {
+    const T value = src[e * job.width];
+    // A piece of -inf alone counts nothing: its maximum is no number to compare with.
+    sum += value == -INFINITY ? T(0) : exp(value - top);
+  }
   return {top, sum};
 }
 
@@ -131,10 +135,9 @@ template <typename T>
 __global__ void reduce_join_kernel(Job<T> job, int64_t places) {
   for (int64_t i = grid_thread(); i < places * job.width; i += grid_threads()) {
     const int64_t place = i / job.width, column = i % job.width;
-    const int64_t row = job.chunks.row_at(place / 2, static_cast<int>(place % 2));
+    const int64_t row = job.chunks.row_begun_at(place);
     if (row < 0) continue;
     const Span span = job.chunks.row(row);
-    if (job.chunks.first_place(span) != place) continue;
     const int64_t last = job.chunks.last_chunk(span), to = row * job.width + column;
     if (job.how == Reduce::kMax) {
       Found<T> best{job.partial[i], job.partial_arg[i]};
@@ -182,10 +185,9 @@ template <typename T>
 __global__ void softmax_join_kernel(Job<T> job, int64_t places) {
   for (int64_t i = grid_thread(); i < places * job.width; i += grid_threads()) {
     const int64_t place = i / job.width, column = i % job.width;
-    const int64_t row = job.chunks.row_at(place / 2, static_cast<int>(place % 2));
+    const int64_t row = job.chunks.row_begun_at(place);
     if (row < 0) continue;
     const Span span = job.chunks.row(row);
-    if (job.chunks.first_place(span) != place) continue;
     const int64_t last = job.chunks.last_chunk(span);
     T top = job.partial[i];
     for (int64_t chunk = place / 2 + 1; chunk <= last; ++chunk) {
@@ -237,12 +239,6 @@ Job<T> job_for(const Tensor& src, const Tensor& ptr, Tensor& out) {
   return job;
 }
 
-// Places of pieces of long segments; none where no segment can be long.
-template <typename T>
-int64_t places_of(const Job<T>& job) {
-  return job.chunks.any() ? 2 * job.chunks.count() : 0;
-}
-
 template <typename T>
 void launch_reduce(const Tensor& src, const Tensor& ptr, Tensor& out, Tensor& arg,
                    Reduce how, cudaStream_t stream) {
@@ -250,7 +246,7 @@ void launch_reduce(const Tensor& src, const Tensor& ptr, Tensor& out, Tensor& ar
   if (job.chunks.rows * job.width == 0) return;
   job.how = how;
   job.arg = arg.mutable_data_ptr<int64_t>();
-  const int64_t places = places_of(job), width = src.size(1);
+  const int64_t places = job.chunks.places(), width = src.size(1);
   Tensor partial = torch::stable::new_empty(src, {places, width});
   Tensor rows =
       torch::stable::new_empty(arg, {how == Reduce::kMax ? places : 0, width});
@@ -272,7 +268,7 @@ void launch_softmax(const Tensor& src, const Tensor& ptr, Tensor& out,
                     cudaStream_t stream) {
   Job<T> job = job_for<T>(src, ptr, out);
   if (job.chunks.rows * job.width == 0) return;
-  const int64_t places = places_of(job), width = src.size(1);
+  const int64_t places = job.chunks.places(), width = src.size(1);
   Tensor tops = torch::stable::new_empty(src, {places, width});
   Tensor totals = torch::stable::new_empty(src, {places, width});
   job.partial = tops.mutable_data_ptr<T>();

@@ -94,6 +94,12 @@ struct Row {
     }
     return sum;
   }
+  __device__ void scale(float by) {
+#pragma unroll
+    for (int p = 0; p < kParts; ++p) {
+      at[p].x *= by, at[p].y *= by, at[p].z *= by, at[p].w *= by;
+    }
+  }
   // this * keep + other * g
   __device__ void mix(float keep, const Row& other, float g) {
 #pragma unroll
@@ -159,8 +165,8 @@ __device__ void step(Row<kParts>& head, Terms& terms, T* tail, int64_t stride, i
       *loss += weight * (z > 30.0f ? z : log1pf(expf(z)));
     }
   }
-  Row<kParts> old = head;
-  head.mix(kept, head, 0.0f);
+  const Row<kParts> old = head;
+  head.scale(kept);
 #pragma unroll
   for (int r = 0; r < kGroup; ++r) {
     if (r >= count) break;
@@ -233,7 +239,7 @@ __device__ void train_walk(const Work<T, Idx>& job, int64_t i, int lane, double*
       if (!take(static_cast<int64_t>(walk[c]), true)) return;
       ++found;
     }
-    // What is left in groups of the CPU's sizes would split once more; one step does.
+    // The CPU splits a rest into 4, 2 and 1; here it is one step.
     if (terms.count > 0)
       step<T, kParts, kGroup>(head, terms, job.tail, job.stride, lane, rate, s.weight,
                               s.decay, counts ? &here : nullptr);
@@ -279,6 +285,7 @@ Tensor skipgram_train(Tensor head, Tensor tail, const Tensor& walks,
              "tables must be contiguous, rows padded to 16 numbers");
   }
   GL_CHECK(head.size(1) == tail.size(1), "tables must have rows of one length");
+  GL_CHECK(tail.size(0) <= INT32_MAX, "`tail` must have at most 2^31 - 1 rows");
   const NodeTable nodes = read_table(threshold, alias);
   const Setting s = read_setting(window, forward, shrink, negatives, weight, pool, rate,
                                  rate_end, decay, reference, key, first);

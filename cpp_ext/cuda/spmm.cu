@@ -2,8 +2,8 @@
 // spmm, spmm_edge_dot: see cpp_ext/cpu/spmm.cpp.
 //
 // Lanes take 16 bytes of a row each where rows allow it; where rows are shorter than a
-// warp's reach, parts of the warp take several entries at a time. Sums are added in an
-// order that depends on shapes alone: deterministic.
+// warp's reach, groups of lanes work on rows, or on entries of a long row, of their
+// own. The order of sums does not vary from call to call: deterministic.
 #include <optional>
 #include <string>
 
@@ -94,10 +94,10 @@ __device__ void for_each_tile(const Job<T, Index>& job, int64_t items, Body body
   }
 }
 
-// Groups of lanes take `each` rows in a row, whose entries lie side by side: reads of
-// `x` run ahead over the ends of rows, so that short rows do not wait for one another.
-// A lane has kPacks packs of columns. Entries of a row are added in order, as on the
-// CPU.
+// Groups of lanes take `each` consecutive rows, whose entries lie side by side: reads
+// of `x` run ahead over the ends of rows, so that short rows do not wait for one
+// another. A lane has kPacks packs of columns. Entries of a row are added in order, as
+// on the CPU.
 template <typename T, typename Index, int N, int kPacks>
 __global__ void __launch_bounds__(kBlock, kPacks == 1 ? 4 : 1)
     rows_kernel(Job<T, Index> job, int each) {
@@ -126,7 +126,10 @@ __global__ void __launch_bounds__(kBlock, kPacks == 1 ? 4 : 1)
       // Places in the run: rows of at most `chunks.size` entries, so 32 bits hold them.
       const int begins = static_cast<int>(mine.begin - begin);
       const int ends = static_cast<int>(mine.end - begin);
-      const int total = __shfl_sync(mask, ends, stop - 1, lanes);
+      const int64_t run = __shfl_sync(mask, mine.end, stop - 1, lanes) - begin;
+      // Other lengths come of offsets that fall: nothing is read for them.
+      const bool sound = run >= 0 && run <= lanes * job.chunks.size;
+      const int total = sound ? static_cast<int>(run) : 0;
       int row_end = __shfl_sync(mask, ends, row, lanes);
       Pack<T, N> sum[kPacks] = {};
       const auto finish = [&] {
@@ -185,8 +188,8 @@ __global__ void __launch_bounds__(kBlock, kPacks == 1 ? 4 : 1)
 }
 
 template <typename T, typename Index, int N>
-__global__ void pieces_kernel(Job<T, Index> job, int64_t chunks) {
-  for_each_tile<N>(job, 2 * chunks, [&](int64_t place, int64_t column, int lane) {
+__global__ void pieces_kernel(Job<T, Index> job, int64_t places) {
+  for_each_tile<N>(job, places, [&](int64_t place, int64_t column, int lane) {
     const Span span = job.chunks.piece(place / 2, static_cast<int>(place % 2));
     if (span.length() <= 0) return;
     const Pack<T, N> sum = sum_of<T, Index, N>(job, span, column, lane);
@@ -197,13 +200,12 @@ __global__ void pieces_kernel(Job<T, Index> job, int64_t chunks) {
 
 // One thread for each (place, column) at which a long row begins.
 template <typename T, typename Index>
-__global__ void join_kernel(Job<T, Index> job, int64_t chunks) {
-  for (int64_t i = grid_thread(); i < 2 * chunks * job.width; i += grid_threads()) {
+__global__ void join_kernel(Job<T, Index> job, int64_t places) {
+  for (int64_t i = grid_thread(); i < places * job.width; i += grid_threads()) {
     const int64_t place = i / job.width, column = i % job.width;
-    const int64_t row = job.chunks.row_at(place / 2, static_cast<int>(place % 2));
+    const int64_t row = job.chunks.row_begun_at(place);
     if (row < 0) continue;
     const Span span = job.chunks.row(row);
-    if (job.chunks.first_place(span) != place) continue;
     T sum = job.partial[i];
     const int64_t last = job.chunks.last_chunk(span);
 #pragma unroll 4
@@ -265,8 +267,8 @@ void launch_spmm(const Tensor& ptr, const Tensor& idx,
   if (job.chunks.rows == 0 || job.width == 0) return;
   job.weight = weight.has_value() ? weight->const_data_ptr<T>() : nullptr;
   job.mean = mean;
-  const int64_t chunks = job.chunks.any() ? job.chunks.count() : 0;
-  Tensor partial = torch::stable::new_empty(x, {2 * chunks, job.width});
+  const int64_t places = job.chunks.places();
+  Tensor partial = torch::stable::new_empty(x, {places, x.size(1)});
   job.partial = partial.mutable_data_ptr<T>();
   with_pack<T>(job.x, job.out, job.x_stride, job.width, [&]<int N>(int lanes) {
     const dim3 block(kWarp, kWarps);
@@ -274,12 +276,12 @@ void launch_spmm(const Tensor& ptr, const Tensor& idx,
     job.lanes = lanes;
     const int64_t reach = static_cast<int64_t>(lanes) * N;
     const int64_t tiles = (job.width + reach - 1) / reach;
-    if (chunks == 0) return;
+    if (places == 0) return;
     pieces_kernel<T, Index, N>
-        <<<blocks_for(2 * chunks * tiles, kWarps), block, 0, stream>>>(job, chunks);
+        <<<blocks_for(places * tiles, kWarps), block, 0, stream>>>(job, places);
     check_launch("spmm");
-    join_kernel<<<blocks_for(2 * chunks * job.width, kBlock), kBlock, 0, stream>>>(
-        job, chunks);
+    join_kernel<<<blocks_for(places * job.width, kBlock), kBlock, 0, stream>>>(job,
+                                                                               places);
     check_launch("spmm");
   });
 }

@@ -1,8 +1,9 @@
 // Rows of very different lengths, of a CSR matrix or of segments: a row of more than
 // `size` entries is long. Long rows are cut where multiples of `size` fall, so that
-// nobody goes through more entries than that; what is found of the pieces is joined in
-// order afterwards, so results do not vary. A chunk of `size` entries holds pieces of
-// at most two long rows: one that begins before it or with it, one that ends after it.
+// nobody goes through more entries than that; what is found of the pieces, 2^16 at
+// most, is joined in order afterwards, so results do not vary. A chunk of `size`
+// entries holds pieces of at most two long rows: one that begins before it or with it,
+// one that ends after it.
 #pragma once
 
 #include <algorithm>
@@ -47,6 +48,12 @@ struct Chunks {
     return row_of(place == 0 ? all.begin : all.end - 1);
   }
 
+  // The long row whose first piece lies in a place; -1: none does.
+  __device__ int64_t row_begun_at(int64_t place) const {
+    const int64_t found = row_at(place / 2, static_cast<int>(place % 2));
+    return found >= 0 && first_place(row(found)) == place ? found : -1;
+  }
+
   // Where the first piece of a long row lies: 2 * chunk + place. The others follow in
   // the first places of the chunks up to `last_chunk`.
   __device__ int64_t first_place(Span span) const {
@@ -66,7 +73,8 @@ struct Chunks {
   }
 
   int64_t count() const { return (entries + size - 1) / size; }
-  bool any() const { return rows > 0 && entries > size; }
+  // Places of pieces of long rows, two for each chunk; none where no row can be long.
+  int64_t places() const { return rows > 0 && entries > size ? 2 * count() : 0; }
 
  private:
   __device__ int64_t clip(int64_t offset) const {
@@ -78,7 +86,7 @@ struct Chunks {
   }
 };
 
-// At most 2^16 chunks, so that what is kept for each stays small.
+// At most 2^16 chunks, so that what is kept of each is at most 2^17 rows of results.
 inline Chunks chunks_of(const Tensor& ptr, int64_t entries) {
   const int64_t least = std::max<int64_t>(256, (entries + 65535) / 65536);
   const auto size = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(least)));

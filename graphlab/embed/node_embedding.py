@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -259,11 +260,11 @@ class NodeEmbedding:
         begin = time.perf_counter()
         degree = g.out_degree() + g.in_degree()
         parts = partition(degree, plan.parts)
-        weighted, on_device = bool(self._given["weighted"]), self._device != "cpu"
-        walker = Walker(
-            g, parts, settings.shape, settings.seed, weighted, ahead=on_device
-        )
-        with tempfile.TemporaryDirectory(prefix="graphlab-embed-") as temporary:
+        shape, weighted = settings.shape, bool(self._given["weighted"])
+        ahead = self._device != "cpu" or (bool(self._devices) and not plan.streamed)
+        walker = Walker(g, parts, shape, settings.seed, weighted, ahead)
+        scratch = tempfile.TemporaryDirectory(prefix="graphlab-embed-")
+        with contextlib.closing(walker), scratch as temporary:
             folder = None
             if plan.streamed:
                 folder = Path(self._given["scratch"] or temporary)

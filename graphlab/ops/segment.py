@@ -48,7 +48,9 @@ def segment_reduce(src: Tensor, ptr: Tensor, reduce: str = "sum") -> Tensor:
 
     Cost:
         rows * width operations; reads ``src`` once; no temporary beyond the result. CPU:
-        parallel over segments; sums run in row order, so results repeat bit for bit.
+        parallel over segments; sums run in row order, so results repeat bit for bit. CUDA:
+        long segments are cut in pieces, for which up to two rows are kept for every 256 rows
+        of ``src``, 2^17 at most; results repeat there too.
 
     Example:
         >>> segment_reduce(torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0, 2, 2, 3]))

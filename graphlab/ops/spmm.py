@@ -68,7 +68,9 @@ def spmm(
     Cost:
         edges * width multiply-adds; reads one row of ``x`` an edge; no temporary, neither in
         the gradients. CPU: parallel over rows, split where edges are equal; sums run in edge
-        order, so results repeat bit for bit at any thread count.
+        order, so results repeat bit for bit at any thread count. CUDA: rows of over 256 edges
+        are cut in pieces, for which up to two rows of ``width`` are kept for every 256 edges,
+        2^17 at most; results repeat there too.
 
     Example:
         >>> ptr, idx = torch.tensor([0, 2, 2, 3]), torch.tensor([0, 1, 1])

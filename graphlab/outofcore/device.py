@@ -1,7 +1,4 @@
-"""Rows that stay on a device, and batches to it: pinned buffers, copies beside computing.
-
-Not run on a CUDA device yet: no accelerator was at hand.
-"""
+"""Rows that stay on a device, and batches to it: pinned buffers, copies beside computing."""
 
 from __future__ import annotations
 

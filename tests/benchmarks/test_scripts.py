@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
         "common_neighbors",
         "common_neighbors_strategies",
         "csr_build",
-        "cuda",
         "gather_rows",
         "random_walk",
         "segment",
