@@ -21,5 +21,5 @@ fi
 export GRAPHLAB_NATIVE=require
 # Files are named: collecting all others imports libraries that such a machine may lack.
 grep -rl --include='test_*.py' 'mark\.cuda' tests |
-  xargs "$python" -m pytest -m cuda --numprocesses 8 --dist worksteal
+  xargs "$python" -m pytest -m cuda -p no:benchmark --numprocesses 8 --dist worksteal
 "$python" -m benchmarks.ops.cuda

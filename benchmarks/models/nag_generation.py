@@ -6,7 +6,7 @@ predictor trained on 300 random cells (12-epoch validation) guides 1000 samples;
 200-epoch test accuracy stands beside the best of 64 random cells by the same predictor. The
 first seed has a sweep of scales; then every seed has the strongest guidance that leaves half of
 the samples unique (``generate(min_unique=...)``), where no accuracy has a say. The row `listed,
-tilt` says how far that can go: all cells are ranked by the same predictor and drawn in
+tilt` needs no generator: all cells are listed, ranked by the same predictor and drawn in
 proportion to exp(scale * prediction), as strongly as leaves half unique. Resumable.
 
     python -m benchmarks.models.nag_generation [--seeds 10] [--only quality] [--summary]
@@ -262,7 +262,9 @@ def summarise(journal: records.Journal) -> None:
         f"`{FOUND}`: the strongest guidance of which at least half of the samples are unique, "
         "found without any accuracy; its mean in brackets. "
         "Mean 200-epoch test accuracy of 1000 guided samples; the control is the accuracy of "
-        "the best of 64 random cells by the same predictor, mean of 100 draws."
+        "the best of 64 random cells by the same predictor, mean of 100 draws. `listed, tilt` "
+        "is no generator: all cells, drawn in proportion to exp(scale * prediction), as "
+        "strongly as leaves half of the draws unique."
     )
     if rows:
         title = "Guided samples of NAS-Bench-201"

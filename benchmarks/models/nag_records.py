@@ -13,6 +13,7 @@ import json
 import os
 import statistics
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,12 @@ def show(value: dict[str, Any], digits: int = 2) -> str:
     return f"{value['mean']:.{digits}f}{spread}"
 
 
+@cache
+def _machine() -> dict[str, Any]:
+    """As it was before a first record of this process changed the tree."""
+    return harness.machine()
+
+
 def save(
     name: str,
     title: str,
@@ -87,7 +94,7 @@ def save(
         "rows": [list(row) for row in rows],
         "note": note,
         "records": records,
-        "machine": harness.machine(),
+        "machine": _machine(),
     }
     if runs is not None:
         content["runs"] = list(runs)

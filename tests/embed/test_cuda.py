@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import graphlab as gl
-from tests.embed.test_node_embedding import make, purity
+from tests.embed.test_node_embedding import WAYS, make, purity
 
 pytestmark = [
     pytest.mark.cuda,
@@ -14,18 +14,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {},
-        {"method": "node2vec", "p": 4.0, "q": 0.5},
-        {"method": "line", "window": None, "samples": 600_000},
-        {"method": "line", "window": None, "order": 1, "samples": 600_000},
-        {"compat": "reference", "window": None, "augmentation_step": 2},
-        {"shrink_window": True, "num_negatives": 5, "negative_weight": 1.0},
-    ],
-    ids=lambda change: "-".join(change) or "default",
-)
+@pytest.mark.parametrize("change", WAYS, ids=lambda c: "-".join(c) or "default")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "auto"])
 def test_blocks_are_found(change, device):
     d = gl.datasets.generate("sbm", num_nodes=200, num_edges=2000, num_features=2)

@@ -34,15 +34,21 @@ def make(**change) -> NodeEmbedding:
     return NodeEmbedding(**given)
 
 
+# Ways of training that a device knows, too.
+WAYS = [
+    {},
+    {"method": "node2vec", "p": 4.0, "q": 0.5},
+    {"method": "line", "window": None, "samples": 600_000},
+    {"method": "line", "window": None, "order": 1, "samples": 600_000},
+    {"compat": "reference", "window": None, "augmentation_step": 2},
+    {"shrink_window": True, "num_negatives": 5, "negative_weight": 1.0},
+]
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {},
-        {"method": "node2vec", "p": 4.0, "q": 0.5},
-        {"method": "line", "window": None, "samples": 600_000},
-        {"method": "line", "window": None, "order": 1, "samples": 600_000},
-        {"compat": "reference", "window": None, "augmentation_step": 2},
-        {"shrink_window": True, "num_negatives": 5, "negative_weight": 1.0},
+        *WAYS,
         {"departure": "degree"},
         {"partitions": 4, "workers": 2},
         {"memory": "590KiB", "dim": 64},
