@@ -117,34 +117,42 @@ class EDM(nn.Module):
         particles = None
         if guidance is not None and guidance.resamples:
             particles = Particles(guidance, count, draw)
-        before: Tensor | None = None
+        before: tuple[Tensor, Tensor] | None = None
+        log_ratio = torch.zeros(count)
         logits = x
         for step in range(len(sigmas) - 1):
             share = (step + 1) / (len(sigmas) - 1)
             sigma, to = float(sigmas[step]), float(sigmas[step + 1])
-            logits = self._guided(x, sigma, guidance, share)
-            d = logits.softmax(-1)
+            logits, plain = self._guided(x, sigma, guidance, share)
+            d, own = logits.softmax(-1), plain.softmax(-1)
             if particles is not None:
-                chosen = particles.step(self._decode(logits, draw), share)
-                x, d, logits = x[chosen], d[chosen], logits[chosen]
-                before = None if before is None else before[chosen]
+                chosen = particles.step(self._decode(logits, draw), share, log_ratio)
+                x, d, own, logits = x[chosen], d[chosen], own[chosen], logits[chosen]
+                if before is not None:
+                    before = before[0][chosen], before[1][chosen]
             if self.solver == "heun" and to > 0 and particles is None:
                 slope = (x - d) / sigma
                 there = x + (to - sigma) * slope
-                d2 = self._guided(there, to, guidance, share).softmax(-1)
+                d2 = self._guided(there, to, guidance, share)[0].softmax(-1)
                 x = x + (to - sigma) * 0.5 * (slope + (there - d2) / to)
             elif to > 0:
-                estimate = d
+                estimate, alone = d, own
                 if before is not None:
                     h = torch.log(sigmas[step] / sigmas[step + 1])
                     r = torch.log(sigmas[step - 1] / sigmas[step]) / h
-                    estimate = d + (d - before) / (2 * r)
+                    estimate = d + (d - before[0]) / (2 * r)
+                    alone = own + (own - before[1]) / (2 * r)
                 keep = (to / sigma) ** (1 if particles is None else 2)
                 x = keep * x + (1 - keep) * estimate
                 if particles is not None:
+                    spread = to * math.sqrt(1 - keep)
                     noise = torch.randn(x.shape, generator=draw)
-                    x = x + to * math.sqrt(1 - keep) * noise
-            before = d
+                    x = x + spread * noise
+                    # Gaussians of one variance about two means: the model's and the guided.
+                    apart = (1 - keep) * (estimate - alone) / spread
+                    both = noise.square() - (noise + apart).square()
+                    log_ratio = both.sum((1, 2)) / 2
+            before = d, own
         return self.space.canonical(self._decode(logits, None))
 
     def _sigmas(self, steps: int) -> Tensor:
@@ -154,18 +162,19 @@ class EDM(nn.Module):
 
     def _guided(
         self, x: Tensor, sigma: float, guidance: Guidance | None, share: float
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """Logits to go by, and those of the model itself."""
         level = torch.full((len(x),), sigma)
         masks = self.space.allowed.expand(len(x), -1, -1)
         condition = torch.full((len(x),), guidance.condition if guidance else 0)
         logits = self._logits(x, level, condition, masks)
         if guidance is None:
-            return logits
+            return logits, logits
         if guidance.method == "free":
             without = self._logits(x, level, torch.zeros_like(condition), masks)
-            return guidance.amplify(logits, without)
+            return guidance.amplify(logits, without), without
         scaled = x * self._scale(level)
-        return guidance.tilt(logits, scaled, level.log() / 4, share)
+        return guidance.tilt(logits, scaled, level.log() / 4, share), logits
 
     def _decode(self, logits: Tensor, draw: torch.Generator | None) -> Tensor:
         """Labels from logits, the wiring first and the rest among what it allows."""

@@ -45,8 +45,8 @@ class Guidance:
         A black box: particles are resampled by the objective of a drawn completion
         (Feynman-Kac), consistent with the target in the limit of many.
     ``both``
-        Gradient and resampling. The objective counts twice, as weights leave out that
-        proposals were tilted: sharper than either at the same scale.
+        Resampling of particles that the gradient proposes: weights take in how much likelier
+        each step was made by the tilt, so the target is that of ``resample``.
     ``noisy``
         A predictor trained on noisy architectures at all levels
         (:class:`graphlab.nag.NoiseAwarePredictor`), as DiffusionNAG has it.
@@ -169,7 +169,8 @@ class Particles:
 
     The potential after step s is ``beta * share_s * z`` of a drawn completion; particles are
     resampled (systematically) whenever the effective sample size falls below half, and behind
-    the last step, so that those that are left weigh the same.
+    the last step, so that those that are left weigh the same. A step that was not drawn from
+    the model itself is weighed by the ratio of the two chances.
     """
 
     def __init__(self, guidance: Guidance, count: int, draw: torch.Generator) -> None:
@@ -177,13 +178,24 @@ class Particles:
         self._potential = torch.zeros(count)
         self._log_weight = torch.zeros(count)
 
-    def step(self, completion: Tensor, share: float) -> Tensor:
-        """Weigh completions int64 [B, V]; returns which particle each becomes: [B]."""
+    def step(
+        self, completion: Tensor, share: float, log_ratio: Tensor | None = None
+    ) -> Tensor:
+        """Weigh particles; returns which one each becomes: int64 [B].
+
+        Args:
+            completion: int64 [B, V].
+            share: Of the strength, in [0, 1]; 1 at the last step.
+            log_ratio: [B], log of the chance of the step under the model over that under
+                what it was drawn from; None: drawn from the model.
+        """
         objective = self._guidance.objective
         if objective is None:
             return torch.arange(len(completion))
         fresh = self._guidance.beta * share * objective.values(completion).cpu()
         self._log_weight += fresh - self._potential
+        if log_ratio is not None:
+            self._log_weight += log_ratio
         self._potential = fresh
         weight = (self._log_weight - self._log_weight.max()).exp().double()
         weight = weight / weight.sum()

@@ -108,7 +108,7 @@ class Masked(nn.Module):
         condition = torch.full((count,), guidance.condition if guidance else 0)
         for step in range(steps):
             share = (step + 1) / steps
-            logits = self._guided(x, condition, guidance, share)
+            logits, plain = self._guided(x, condition, guidance, share)
             drawn = _draw(logits, draw)
             until = (share * torch.tensor(len(free))).ceil()
             if self.space.wiring is not None and step == 0:
@@ -119,7 +119,11 @@ class Masked(nn.Module):
                 completion = self._fitting(completion, logits, draw)
             x = torch.where(now, completion, x)
             if particles is not None:
-                chosen = particles.step(self.space.canonical(completion), share)
+                chosen = particles.step(
+                    self.space.canonical(completion),
+                    share,
+                    _log_ratio(plain, logits, completion, now),
+                )
                 x, place = x[chosen], place[chosen]
         x = self.space.canonical(x)
         if guidance is not None and particles is not None:
@@ -153,19 +157,20 @@ class Masked(nn.Module):
 
     def _guided(
         self, x: Tensor, condition: Tensor, guidance: Guidance | None, share: float
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        """Logits to draw from, and those of the model itself."""
         level = (x == self.token).sum(1) / max(len(self.space.free), 1)
+        logits = self._logits(x, level, condition)
         if guidance is None:
-            return self._logits(x, level, condition)
+            return logits, logits
         if guidance.method == "free":
             without = self._logits(x, level, torch.zeros_like(condition))
-            return guidance.amplify(self._logits(x, level, condition), without)
-        logits = self._logits(x, level, condition)
+            return guidance.amplify(logits, without), without
         known = x != self.token
         logits = torch.where(
             known[..., None], _known(x.clamp(max=self.token - 1), logits), logits
         )
-        return guidance.tilt(logits, self._input(x), level, share)
+        return guidance.tilt(logits, self._input(x), level, share), logits
 
     def _fitting(self, x: Tensor, logits: Tensor, draw: torch.Generator) -> Tensor:
         """Draw again the labels that the wiring just drawn does not allow."""
@@ -182,6 +187,13 @@ def _known(x: Tensor, logits: Tensor) -> Tensor:
     """Logits of a node whose label is given."""
     sure = torch.full_like(logits, -torch.inf)
     return sure.scatter(2, x[..., None], 0.0)
+
+
+def _log_ratio(plain: Tensor, logits: Tensor, x: Tensor, drawn: Tensor) -> Tensor:
+    """Log chance of the labels ``x`` of the nodes ``drawn`` under the first over the second."""
+    more = plain.log_softmax(-1) - logits.log_softmax(-1)
+    each = more.gather(2, x[..., None])[..., 0]
+    return torch.where(drawn, each, 0.0).sum(1)
 
 
 def _draw(logits: Tensor, draw: torch.Generator) -> Tensor:
