@@ -25,7 +25,8 @@ def acquire(
 
     ``ei`` :math:`(\mu - b)\Phi(u) + \sigma\phi(u)`, :math:`u = (\mu - b)/\sigma`; ``pi``
     :math:`\Phi(u)`; ``ucb`` :math:`\mu + \sigma / 2`; ``its`` independent Thompson: one draw
-    of :math:`N(\mu, \sigma)` each; ``ts`` Thompson: one member of an ensemble for all.
+    of :math:`N(\mu, \sigma)` each; ``ts`` Thompson: one function for all, a member of an
+    ensemble or a draw from a Gaussian process.
 
     Args:
         name: One of the above.
@@ -33,7 +34,7 @@ def acquire(
         std: [N].
         best: Best score so far.
         draw: Of random numbers.
-        outputs: [members, N], for ``ts``; without them it draws as ``its``.
+        outputs: [functions, N], for ``ts``; without them it draws as ``its``.
 
     Raises:
         ValueError: another name.

@@ -190,7 +190,7 @@ class Bayesian:
             std,
             self.history.best,
             draw=draw,
-            outputs=self._outputs(model, pool),
+            outputs=model.outputs(pool) if self._acquisition == "ts" else None,
         )
         chosen = pool[value.argsort(descending=True, stable=True)[:count]]
         if len(chosen) < count:
@@ -201,13 +201,6 @@ class Bayesian:
     def tell(self, x: Tensor, y: Tensor) -> None:
         """Take scores in."""
         self.history.add(x, y)
-
-    def _outputs(self, model: surrogates.Surrogate, pool: Tensor) -> Tensor | None:
-        """What each member says, where Thompson sampling picks one."""
-        if self._acquisition != "ts" or not hasattr(model, "outputs"):
-            return None
-        outputs: Tensor = model.outputs(pool)
-        return outputs
 
     def _generate(self, model: surrogates.Surrogate, draw: torch.Generator) -> Tensor:
         if self._pool is not None:

@@ -27,6 +27,9 @@ class Surrogate(Protocol):
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation: [N], [N]."""
 
+    def outputs(self, x: Tensor) -> Tensor:
+        """Functions that the data allow, each at all of ``x``: [functions, N]."""
+
     def relaxed(self, one_hot: Tensor) -> Tensor:
         """Mean of one-hot, or relaxed where differentiable: [B, V, F] -> [B]."""
 
@@ -52,7 +55,7 @@ def make(
         kind: Any = loss
         return Ensemble(space, seed=seed, loss=kind, **settings)
     if name == "gp":
-        return GaussianProcess(space, **settings)
+        return GaussianProcess(space, seed=seed, **settings)
     return Boosting(space, seed=seed, **settings)
 
 
@@ -73,13 +76,14 @@ class GaussianProcess(_OneHot):
     Args:
         space: The space.
         iterations: At most, of the fit of kernel and noise.
+        seed: Of functions drawn from the posterior.
     """
 
     differentiable = True
 
-    def __init__(self, space: SearchSpace, iterations: int = 30) -> None:
+    def __init__(self, space: SearchSpace, iterations: int = 30, seed: int = 0) -> None:
         super().__init__(space)
-        self._iterations = iterations
+        self._iterations, self._seed = iterations, seed
         self._model: Any = None
         self.mean, self.std = 0.0, 1.0
 
@@ -126,6 +130,28 @@ class GaussianProcess(_OneHot):
             stds.append(found.variance[:, 0].sqrt())
         mean, std = torch.cat(means).float(), torch.cat(stds).float()
         return mean * self.std + self.mean, std * self.std
+
+    @torch.no_grad()
+    def outputs(self, x: Tensor, draws: int = 1) -> Tensor:
+        """Functions drawn from the posterior, each at all of ``x``: [draws, N].
+
+        Random Fourier features stand for the prior, so the cost is linear in N.
+
+        Source:
+            Wilson et al., "Efficiently Sampling Functions from Gaussian Process Posteriors",
+            2020; BoTorch's implementation.
+        """
+        from botorch.sampling.pathwise import draw_matheron_paths
+
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(self._seed)
+            path = draw_matheron_paths(self._model, torch.Size([draws]))
+            parts = [
+                path(self.features(self.space.one_hot(rows)).double())
+                for rows in x.split(4096)
+            ]
+        return torch.cat(parts, -1).float() * self.std + self.mean
 
     def relaxed(self, one_hot: Tensor) -> Tensor:
         """Differentiable posterior mean, standardised."""
