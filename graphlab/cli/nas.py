@@ -13,6 +13,7 @@ from graphlab.cli import output
 
 if TYPE_CHECKING:
     from graphlab import nag
+    from graphlab.report.tables import Table
 
 _app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +33,12 @@ _Root = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 _Seed = Annotated[int, typer.Option(min=0, help="Names all draws.")]
 _DENOISER = "denoiser.safetensors"
+# Units of the costs of what can be searched.
+_UNITS = {
+    "gnn": {"latency": "ms"},
+    "nb201": {"params": "M", "flops": "M"},
+    "nas_bench_graph": {"params": "M", "latency": "s"},
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -285,7 +292,8 @@ def search(
         )
     best = [result.found.best]
     plot = _draw(found, best, folder / "best.png")
-    plots = {"plot": plot, "front": _front(result.found, folder / "front.png")}
+    front = _front(result.found, found.name, folder / "front.png")
+    plots = {"plot": plot, "front": front}
     if found.name != "gnn":
         plots["regret_plot"] = _regret(result.regret, method, folder / "regret.png")
     if as_json:
@@ -293,6 +301,7 @@ def search(
         return
     output.show(f"best of {len(result.found.scores)}: {result.found.best}")
     output.show(f"score {max(result.found.scores):.4f}")
+    output.show(_front_table(result.found, found.name))
     for line in result.lines():
         output.show(line)
     output.show(*(f"{name}: {path}" for name, path in plots.items()), f"run: {folder}")
@@ -366,12 +375,36 @@ def _draw(space: nag.SearchSpace, texts: list[str], path: Path) -> Path:
     )
 
 
-def _front(found: nag.SearchResult, path: Path) -> Path:
-    """Draw the elites of a search over parameters."""
+def _front(found: nag.SearchResult, space: str, path: Path) -> Path:
+    """Draw the elites of a search over each cost."""
     from graphlab.report import architectures
 
     assert found.archive is not None
-    return architectures.save(architectures.front(found.archive, "params"), path)
+    units = {name: f"{name} ({unit})" for name, unit in _UNITS[space].items()}
+    return architectures.save(architectures.front(found.archive, units), path)
+
+
+def _front_table(found: nag.SearchResult, space: str) -> Table:
+    """What no cheaper architecture beats, by one cost at least."""
+    from graphlab.report.tables import Table
+
+    assert found.archive is not None
+    costs = list(found.archive.edges)
+    fronts = {cost: found.archive.front(cost) for cost in costs}
+    kept = {e.architecture: e for front in fronts.values() for e in front}
+    rows = [
+        (
+            *(f"{e.costs[cost]:.4g}" for cost in costs),
+            f"{e.score:.4g}",
+            ", ".join(cost for cost in costs if e in fronts[cost]),
+            e.architecture,
+        )
+        for e in sorted(kept.values(), key=lambda e: e.score)
+    ]
+    units = _UNITS[space]
+    named = [f"{c} ({units[c]})" if c in units else c for c in costs]
+    columns = (*named, "score", "none cheaper by", "architecture")
+    return Table("Best at each cost", columns, rows)
 
 
 def _regret(runs: list[list[float]], method: str, path: Path) -> Path:

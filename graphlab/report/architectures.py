@@ -1,4 +1,4 @@
-"""Plots of architecture search: regret bands, cells as graphs, the front over a cost."""
+"""Plots of architecture search: regret bands, cells as graphs, fronts over costs."""
 
 from __future__ import annotations
 
@@ -172,48 +172,36 @@ def _kind(label: str) -> str:
 
 
 @plots._styled
-def front(
-    archive: Archive, cost: str, *, others: Sequence[tuple[float, float]] = ()
-) -> Figure:
-    """Draw the best architecture found at every cost.
+def front(archive: Archive, labels: Mapping[str, str] | None = None) -> Figure:
+    """Draw the best architecture found at every cost, a panel for each cost.
 
     Args:
         archive: Elites of a search.
-        cost: The cost of the axis.
-        others: (cost, score) of everything evaluated, as a cloud behind.
+        labels: Cost name -> label of its axis; default the name.
     """
-    figure = Figure(figsize=(5.0, 3.4), layout="constrained")
-    axis = figure.subplots()
-    if others:
-        xs, ys = zip(*others, strict=True)
+    costs = list(archive.edges)
+    figure = Figure(figsize=(0.6 + 4.4 * len(costs), 3.4), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
+    for axis, cost in zip(panels, costs, strict=True):
+        elites = list(archive.elites.values())
         axis.scatter(
-            xs,
-            ys,
-            s=10,
-            color=plots.PALETTE[6],
-            alpha=0.5,
-            linewidths=0,
-            label="evaluated",
+            [e.costs[cost] for e in elites],
+            [e.score for e in elites],
+            s=22,
+            color=plots.PALETTE[0],
+            label="elite of its niche",
         )
-    elites = sorted(archive.elites.values(), key=lambda e: e.costs[cost])
-    axis.scatter(
-        [e.costs[cost] for e in elites],
-        [e.score for e in elites],
-        s=22,
-        color=plots.PALETTE[0],
-        label="elite of its niche",
-    )
-    best = archive.front(cost)
-    axis.step(
-        [e.costs[cost] for e in best],
-        [e.score for e in best],
-        where="post",
-        color=plots.PALETTE[1],
-        label="front",
-    )
-    axis.set_xlabel(cost)
-    axis.set_ylabel("score")
-    axis.legend()
+        best = archive.front(cost)
+        axis.step(
+            [e.costs[cost] for e in best],
+            [e.score for e in best],
+            where="post",
+            color=plots.PALETTE[1],
+            label="front",
+        )
+        axis.set_xlabel((labels or {}).get(cost, cost))
+    panels[0].set_ylabel("score")
+    panels[-1].legend()
     return figure
 
 

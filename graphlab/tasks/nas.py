@@ -14,12 +14,13 @@ from graphlab import check, files, nag, progress
 from graphlab.datasets import load
 from graphlab.models import SearchedGNN
 from graphlab.nag import spaces
-from graphlab.tasks import calling, labels
+from graphlab.tasks import calling
 from graphlab.tasks.nas_generation import guidance_from as guidance_from
 from graphlab.tasks.nas_generation import read_scores as read_scores
 from graphlab.tasks.nas_generation import train_denoiser as train_denoiser
 from graphlab.tasks.nas_tables import niches
 from graphlab.tasks.nas_tables import search_table as search_table
+from graphlab.tasks.nas_training import Costs as Costs
 from graphlab.tasks.nas_training import TrainedScore as TrainedScore
 from graphlab.tasks.nas_training import folds as folds
 from graphlab.tasks.nas_training import train as train
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
     from graphlab.datasets import Dataset
     from graphlab.tasks.result import Result
 
+# Architectures whose costs tell where niches of about equal size end.
+_DRAWN = 16
+
 
 @dataclasses.dataclass(frozen=True)
 class NASResult:
     """What a search on real training gave.
 
     Attributes:
-        found: Architectures and their scores on folds of the training nodes.
+        found: Architectures and their scores on folds of the training nodes; its archive
+            keeps the best at every size and latency (:class:`Costs`).
         result: The best one trained anew on the data set's own splits, test read once a
             seed; None where the search was told not to.
         data: Name of the data set.
@@ -158,14 +163,8 @@ def search(
         options.setdefault("surrogate", _surrogate())
         options.setdefault("initial", 4)
         options.setdefault("refine", 0.9)
-    outputs = labels.num_outputs("nas.search", d)
-
-    def cost_of(text: str) -> dict[str, float]:
-        with torch.device("meta"):
-            made = model(d.num_features, outputs, architecture=text)
-        return {"params": float(sum(p.numel() for p in made.parameters()))}
-
-    sizes = [cost_of(text)["params"] for text in space.decode(space.sample(64, seed))]
+    cost_of = Costs(d, model)
+    drawn = [cost_of(text) for text in space.decode(space.sample(_DRAWN, seed))]
     with progress.track("architectures", evaluations, "trained") as bar:
 
         def heard(text: str, value: float) -> None:
@@ -179,7 +178,7 @@ def search(
             denoiser=denoiser,
             seed=seed,
             on_score=heard,
-            niches={"params": niches(sizes)},
+            niches={name: niches([c[name] for c in drawn]) for name in drawn[0]},
             cost_of=cost_of,
             **options,
         )

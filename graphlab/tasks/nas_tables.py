@@ -148,7 +148,7 @@ def search_table(
                 method=method,
                 denoiser=denoiser,
                 seed=seed,
-                niches={"params": niches(table.costs["params"].tolist())},
+                niches={n: niches(v.tolist()) for n, v in table.costs.items()},
                 cost_of=cost_of,
                 on_score=lambda text, value: bar.advance(),
                 **(settings or {}),

@@ -1,8 +1,9 @@
-"""Scores of architectures by training on folds of the training nodes; the final training."""
+"""Scores of architectures by training on folds of the training nodes, costs, final training."""
 
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from graphlab.datasets import load
 from graphlab.models import SearchedGNN
 from graphlab.models.searched import parse
 from graphlab.ops import rng
-from graphlab.tasks import node
+from graphlab.tasks import calling, labels, node
 from graphlab.tasks.callbacks import Callback
 from graphlab.tasks.scoring import DivergedError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _FOLDS = 801
 _SETTINGS = ("lr", "weight_decay")
 _SMOOTH = 5  # epochs
+_PASSES = 3
 
 
 def folds(d: Dataset, count: int = 3, seed: int = 0) -> Dataset:
@@ -131,6 +133,40 @@ class TrainedScore:
         mean = torch.tensor(list(curves.by_seed.values())).mean(0)
         width = min(_SMOOTH, len(mean))
         return float(mean.unfold(0, width, 1).mean(1).max())
+
+
+class Costs:
+    """Costs of an architecture as trained: ``params``, and ``latency`` in milliseconds.
+
+    Latency is the least of three forward passes over the whole graph on this machine's CPU,
+    behind a first one that prepares the graph.
+
+    Args:
+        d: The data set.
+        model: Makes the model from (architecture, in_channels, out_channels).
+    """
+
+    def __init__(
+        self, d: Dataset, model: Callable[..., torch.nn.Module] = SearchedGNN
+    ) -> None:
+        self._widths = d.num_features, labels.num_outputs("nas.search", d)
+        self._model = model
+        self._whole = calling.WholeGraph(d, torch.device("cpu"))
+
+    @torch.no_grad()
+    def __call__(self, architecture: str) -> dict[str, float]:
+        """Measure an architecture."""
+        with torch.random.fork_rng(devices=[]):
+            made = self._model(*self._widths, architecture=architecture).eval()
+        seconds = []
+        for _ in range(_PASSES + 1):
+            began = time.perf_counter()
+            self._whole.run(made)
+            seconds.append(time.perf_counter() - began)
+        return {
+            "params": float(sum(p.numel() for p in made.parameters())),
+            "latency": 1000 * min(seconds[1:]),
+        }
 
 
 class _Curves(Callback):

@@ -34,10 +34,12 @@ def test_cells_of_every_space_are_drawn(name, tmp_path):
     assert architectures.save(figure, tmp_path / "c.svg").exists()
 
 
-def test_the_front_is_drawn_over_its_archive():
-    archive = nag.Archive({"params": [1.0, 2.0]})
-    for place, (cost, score) in enumerate([(0.5, 0.6), (1.5, 0.5), (2.5, 0.9)]):
-        archive.add(str(place), score, {"params": cost})
-    figure = architectures.front(archive, "params", others=[(0.7, 0.1)])
-    (line,) = figure.axes[0].lines
-    assert list(line.get_ydata()) == [0.6, 0.9]
+def test_a_front_is_drawn_over_every_cost_of_the_archive():
+    archive = nag.Archive({"params": [1.0, 2.0], "latency": [5.0]})
+    found = [(0.5, 9.0, 0.6), (1.5, 8.0, 0.5), (2.5, 3.0, 0.9)]
+    for place, (params, latency, score) in enumerate(found):
+        archive.add(str(place), score, {"params": params, "latency": latency})
+    figure = architectures.front(archive, {"latency": "latency (ms)"})
+    assert [axis.get_xlabel() for axis in figure.axes] == ["params", "latency (ms)"]
+    lines = [list(axis.lines[0].get_ydata()) for axis in figure.axes]
+    assert lines == [[0.6, 0.9], [0.9]]
