@@ -394,16 +394,16 @@ def _front_table(found: nag.SearchResult, space: str) -> Table:
     kept = {e.architecture: e for front in fronts.values() for e in front}
     rows = [
         (
+            e.architecture,
             *(f"{e.costs[cost]:.4g}" for cost in costs),
             f"{e.score:.4g}",
             ", ".join(cost for cost in costs if e in fronts[cost]),
-            e.architecture,
         )
         for e in sorted(kept.values(), key=lambda e: e.score)
     ]
     units = _UNITS[space]
     named = [f"{c} ({units[c]})" if c in units else c for c in costs]
-    columns = (*named, "score", "none cheaper by", "architecture")
+    columns = ("architecture", *named, "score", "none cheaper by")
     return Table("Best at each cost", columns, rows)
 
 
