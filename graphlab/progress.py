@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -41,21 +41,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def timed(job: tuple[Callable[[str], float], str]) -> tuple[float, float]:
-    """Call ``job[0](job[1])``; its result and the seconds it took.
-
-    Here, where nothing heavy is imported, so that a worker process starts at once.
-
-    Example:
-        >>> timed((len, "abc"))[0]
-        3.0
-    """
-    call, argument = job
-    began = time.perf_counter()
-    result = float(call(argument))
-    return result, time.perf_counter() - began
 
 
 class Progress:

@@ -170,18 +170,21 @@ def search(
         def heard(text: str, value: float) -> None:
             bar.advance(note=f"{value:.4f} {text}")
 
-        found = nag.search(
-            space,
-            evaluator,
-            evaluations,
-            method=method,
-            denoiser=denoiser,
-            seed=seed,
-            on_score=heard,
-            niches={name: niches([c[name] for c in drawn]) for name in drawn[0]},
-            cost_of=cost_of,
-            **options,
-        )
+        try:
+            found = nag.search(
+                space,
+                evaluator,
+                evaluations,
+                method=method,
+                denoiser=denoiser,
+                seed=seed,
+                on_score=heard,
+                niches={name: niches([c[name] for c in drawn]) for name in drawn[0]},
+                cost_of=cost_of,
+                **options,
+            )
+        finally:
+            evaluator.close()
     result = None
     if seeds:
         progress.say(f"best on the training nodes: {found.best}")

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -223,10 +228,51 @@ def test_a_resumed_search_evaluates_nothing_again(tmp_path):
     assert found.calls == 6
 
 
-def test_workers_score_the_same():
-    evaluator = nag.Evaluator(SPACE, len, workers=2, by_hash=False)
-    x = SPACE.sample(4, seed=0)
-    assert evaluator(x) == [float(len(t)) for t in SPACE.decode(x)]
+def pid(text):
+    return float(os.getpid())
+
+
+def test_workers_score_the_same_and_stay_between_rounds():
+    x = SPACE.sample(8, seed=0)
+    evaluator = nag.Evaluator(SPACE, pid, workers=2, by_hash=False)
+    first, second = evaluator(x[:4]), evaluator(x[4:])
+    assert os.getpid() not in first
+    assert len(set(first + second)) <= 2
+    evaluator.close()
+    for worker in set(first + second):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(worker), 0)
+    other = nag.Evaluator(SPACE, len, workers=2, by_hash=False)
+    assert other(x) == [float(len(t)) for t in SPACE.decode(x)]
+    other.close()
+
+
+KILLED = """
+import os, sys, time
+from graphlab import nag
+def slow(text):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+if __name__ == "__main__":
+    space = nag.spaces.NB201()
+    nag.Evaluator(space, slow, workers=2)(space.sample(2, seed=0))
+"""
+
+
+def test_workers_end_when_the_search_is_killed(tmp_path):
+    (tmp_path / "search.py").write_text(KILLED)
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "search.py"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        workers = [int(process.stdout.readline()) for _ in range(2)]
+        process.kill()
+    for worker in workers:
+        until = time.monotonic() + 20
+        while Path(f"/proc/{worker}/stat").exists():
+            if Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z":
+                break  # ended; nobody here collects it
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
 
 def test_the_archive_keeps_a_front():
