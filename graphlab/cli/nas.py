@@ -245,9 +245,10 @@ def search(
 ) -> None:
     """Search architectures: train GNNs on a data set, or look up nb201 or nas_bench_graph.
 
-    The search sees training nodes only; the test set is read once, at the end. A stopped
-    search of GNNs goes on when the same command is given again. Example: [bold]graphlab nas
-    search --space gnn --data cora[/bold]
+    The search sees training nodes only; the test set is read once, at the end. Shown and
+    drawn: the best architecture, and the best at every size and latency (of a table: of the
+    best search). A stopped search of GNNs goes on when the same command is given again.
+    Example: [bold]graphlab nas search --space gnn --data cora[/bold]
     """
     from graphlab.nag import spaces
     from graphlab.tasks import nas
@@ -301,7 +302,7 @@ def search(
         return
     output.show(f"best of {len(result.found.scores)}: {result.found.best}")
     output.show(f"score {max(result.found.scores):.4f}")
-    output.show(_front_table(result.found, found.name))
+    output.show(*_front_lines(result.found, found.name))
     for line in result.lines():
         output.show(line)
     output.show(*(f"{name}: {path}" for name, path in plots.items()), f"run: {folder}")
@@ -384,7 +385,7 @@ def _front(found: nag.SearchResult, space: str, path: Path) -> Path:
     return architectures.save(architectures.front(found.archive, units), path)
 
 
-def _front_table(found: nag.SearchResult, space: str) -> Table:
+def _front_lines(found: nag.SearchResult, space: str) -> list[Table | str]:
     """What no cheaper architecture beats, by one cost at least."""
     from graphlab.report.tables import Table
 
@@ -392,19 +393,26 @@ def _front_table(found: nag.SearchResult, space: str) -> Table:
     costs = list(found.archive.edges)
     fronts = {cost: found.archive.front(cost) for cost in costs}
     kept = {e.architecture: e for front in fronts.values() for e in front}
+    elites = sorted(kept.values(), key=lambda e: e.score)
     rows = [
         (
-            e.architecture,
-            *(f"{e.costs[cost]:.4g}" for cost in costs),
+            str(place),
             f"{e.score:.4g}",
+            *(_amount(e.costs[cost]) for cost in costs),
             ", ".join(cost for cost in costs if e in fronts[cost]),
         )
-        for e in sorted(kept.values(), key=lambda e: e.score)
+        for place, e in enumerate(elites, 1)
     ]
     units = _UNITS[space]
     named = [f"{c} ({units[c]})" if c in units else c for c in costs]
-    columns = ("architecture", *named, "score", "none cheaper by")
-    return Table("Best at each cost", columns, rows)
+    columns = ("", "score", *named, "on the front of")
+    # Strings are long: below the table they can be copied whole.
+    strings = [f"{place}: {e.architecture}" for place, e in enumerate(elites, 1)]
+    return [Table("Best at each cost", columns, rows), *strings]
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _regret(runs: list[list[float]], method: str, path: Path) -> Path:

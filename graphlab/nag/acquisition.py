@@ -34,10 +34,10 @@ def acquire(
         std: [N].
         best: Best score so far.
         draw: Of random numbers.
-        outputs: [functions, N], for ``ts``; without them it draws as ``its``.
+        outputs: [functions, N], for ``ts``.
 
     Raises:
-        ValueError: another name.
+        ValueError: another name, or ``ts`` without outputs.
 
     Source:
         White et al., "BANANAS", AAAI 2021, section 3 (ITS, TS, and UCB's factor 0.5).
@@ -50,10 +50,11 @@ def acquire(
     check.one_of("acquire", "name", name, NAMES)
     if name == "ucb":
         return mean + 0.5 * std
-    if name == "ts" and outputs is not None:
-        member = torch.randint(len(outputs), (1,), generator=draw)
-        return outputs[int(member)]
-    if name in ("its", "ts"):
+    if name == "ts":
+        if outputs is None:
+            check.fail(ValueError, "acquire", "outputs", "be given for 'ts'", None)
+        return outputs[int(torch.randint(len(outputs), (1,), generator=draw))]
+    if name == "its":
         return mean + std * torch.randn(mean.shape, generator=draw)
     std = std.clamp(min=1e-9)
     u = (mean - best) / std

@@ -51,13 +51,23 @@ class Archive:
         )
 
     def add(self, architecture: str, score: float, costs: Mapping[str, float]) -> bool:
-        """Offer an architecture; whether it leads its niche now."""
+        """Offer an architecture; whether it leads its niche now.
+
+        Of equal scores the one leads that costs less, in one cost at least and more in none.
+        """
         place = self.niche(costs)
+        fresh = Elite(architecture, score, dict(costs))
         holder = self.elites.get(place)
-        if holder is not None and holder.score >= score:
+        if holder is not None and not self._leads(fresh, holder):
             return False
-        self.elites[place] = Elite(architecture, score, dict(costs))
+        self.elites[place] = fresh
         return True
+
+    def _leads(self, fresh: Elite, holder: Elite) -> bool:
+        if fresh.score != holder.score:
+            return fresh.score > holder.score
+        saved = [holder.costs[name] - fresh.costs[name] for name in self.edges]
+        return min(saved) >= 0 and max(saved) > 0
 
     @property
     def coverage(self) -> float:

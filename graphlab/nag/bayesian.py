@@ -93,7 +93,8 @@ class Bayesian:
         space: The search space.
         denoiser: A trained one; None: the pool is uniform (the control without diffusion).
         surrogate: ``ensemble``, ``gp`` or ``boosting``.
-        acquisition: ``ei``, ``pi``, ``ucb``, ``its`` or ``ts``.
+        acquisition: ``ei``, ``pi``, ``ucb``, ``its`` or ``ts`` (one function a round); see
+            :func:`graphlab.nag.acquisition.acquire`.
         initial: Random evaluations before the first surrogate.
         candidates: Generated in a round.
         scale: Of the guidance, in [0, 1].

@@ -119,46 +119,51 @@ class EDM(nn.Module):
             particles = Particles(guidance, count, draw)
         before: tuple[Tensor, Tensor] | None = None
         log_ratio = torch.zeros(count)
-        logits = x
         for step in range(len(sigmas) - 1):
-            share = (step + 1) / (len(sigmas) - 1)
+            share = (step + 1) / len(sigmas)
             sigma, to = float(sigmas[step]), float(sigmas[step + 1])
             logits, plain = self._guided(x, sigma, guidance, share)
-            d, own = logits.softmax(-1), plain.softmax(-1)
+            d, plain_d = logits.softmax(-1), plain.softmax(-1)
             if particles is not None:
-                chosen = particles.step(self._decode(logits, draw), share, log_ratio)
-                x, d, own, logits = x[chosen], d[chosen], own[chosen], logits[chosen]
+                labels = self.space.canonical(self._decode(logits, draw))
+                chosen = particles.step(labels, share, log_ratio)
+                x, d, plain_d = x[chosen], d[chosen], plain_d[chosen]
                 if before is not None:
                     before = before[0][chosen], before[1][chosen]
-            if self.solver == "heun" and to > 0 and particles is None:
+            elif self.solver == "heun":
                 slope = (x - d) / sigma
                 there = x + (to - sigma) * slope
                 d2 = self._guided(there, to, guidance, share)[0].softmax(-1)
                 x = x + (to - sigma) * 0.5 * (slope + (there - d2) / to)
-            elif to > 0:
-                estimate, alone = d, own
-                if before is not None:
-                    h = torch.log(sigmas[step] / sigmas[step + 1])
-                    r = torch.log(sigmas[step - 1] / sigmas[step]) / h
-                    estimate = d + (d - before[0]) / (2 * r)
-                    alone = own + (own - before[1]) / (2 * r)
-                keep = (to / sigma) ** (1 if particles is None else 2)
-                x = keep * x + (1 - keep) * estimate
-                if particles is not None:
-                    spread = to * math.sqrt(1 - keep)
-                    noise = torch.randn(x.shape, generator=draw)
-                    x = x + spread * noise
-                    # Gaussians of one variance about two means: the model's and the guided.
-                    apart = (1 - keep) * (estimate - alone) / spread
-                    both = noise.square() - (noise + apart).square()
-                    log_ratio = both.sum((1, 2)) / 2
-            before = d, own
-        return self.space.canonical(self._decode(logits, None))
+                continue
+            estimate, plain_estimate = d, plain_d
+            if before is not None:
+                h = torch.log(sigmas[step] / sigmas[step + 1])
+                r = torch.log(sigmas[step - 1] / sigmas[step]) / h
+                estimate = d + (d - before[0]) / (2 * r)
+                plain_estimate = plain_d + (plain_d - before[1]) / (2 * r)
+            keep = (to / sigma) ** (1 if particles is None else 2)
+            x = keep * x + (1 - keep) * estimate
+            if particles is not None:
+                spread = to * math.sqrt(1 - keep)
+                noise = torch.randn(x.shape, generator=draw)
+                x = x + spread * noise
+                # Gaussians of one variance about two means: the model's and the guided.
+                apart = (1 - keep) * (estimate - plain_estimate) / spread
+                ratio = noise.square() - (noise + apart).square()
+                log_ratio = ratio.sum((1, 2)) / 2
+            before = d, plain_d
+        # Labels are decided at the lowest level: by the model alone where weights go by it.
+        logits, plain = self._guided(x, float(sigmas[-1]), guidance, 1.0)
+        if particles is None:
+            return self.space.canonical(self._decode(logits, None))
+        labels = self.space.canonical(self._decode(plain, None))
+        return labels[particles.step(labels, 1.0, log_ratio)]
 
     def _sigmas(self, steps: int) -> Tensor:
         ramp = torch.linspace(0, 1, steps)
         low, high = LOWEST ** (1 / _RHO), HIGHEST ** (1 / _RHO)
-        return torch.cat([(high + ramp * (low - high)) ** _RHO, torch.zeros(1)])
+        return (high + ramp * (low - high)) ** _RHO
 
     def _guided(
         self, x: Tensor, sigma: float, guidance: Guidance | None, share: float

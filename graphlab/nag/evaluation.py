@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
-import threading
-import time
-import weakref
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
 from graphlab import check
 from graphlab.errors import StoreError
 from graphlab.nag.space import SearchSpace
+from graphlab.nag.workers import Workers, timed
 
 Evaluate = Callable[[str], float]
 # How every record begins.
 _FIRST = b'{"hash": "'
-# The callback of a worker process, sent once.
-_HELD: list[Evaluate] = []
 
 
 class Evaluator:
@@ -36,8 +29,9 @@ class Evaluator:
         evaluate: Architecture's string -> score, larger is better.
         path: File of one JSON object a line that every score is appended to as soon as it
             is known; an existing one is read first, so a killed search goes on.
-        workers: Processes; with more than one ``evaluate`` must be importable (picklable). They
-            start at the first call and wait for the next until :meth:`close`.
+        workers: Processes; with more than one ``evaluate`` must be importable (picklable).
+            They start at the first call, with ``evaluate`` as it is then, and wait for the
+            next until :meth:`close`, or the end of a ``with`` block.
         by_hash: Share scores between architectures of one canonical hash; False: by string.
 
     Raises:
@@ -66,7 +60,7 @@ class Evaluator:
         self.path = None if path is None else Path(path)
         self.workers, self.by_hash = workers, by_hash
         self.calls = 0
-        self._pool: ProcessPoolExecutor | None = None
+        self._processes = Workers(evaluate, workers)
         self.records: dict[str, dict[str, Any]] = {}
         if self.path is not None and self.path.exists():
             self._read(self.path)
@@ -77,35 +71,24 @@ class Evaluator:
         keys = self.space.hashes(x) if self.by_hash else list(texts)
         todo = {k: t for k, t in zip(keys, texts, strict=True) if k not in self.records}
         if self.workers > 1 and len(todo) > 1:
-            try:
-                self._side_by_side(todo)
-            except BaseException:
-                self.close()
-                raise
+            places = {text: key for key, text in todo.items()}
+            # Kept as they come, so that a kill loses only what was still running.
+            for text, score, seconds in self._processes.run(places):
+                self._keep(places[text], text, score, seconds)
         else:
             for key, text in todo.items():
-                self._keep(key, text, *_timed(self._evaluate, text))
+                self._keep(key, text, *timed(self._evaluate, text))
         return [float(self.records[key]["score"]) for key in keys]
 
     def close(self) -> None:
-        """End the worker processes; what they have not begun is dropped."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        """End the worker processes at once; scores are kept, and a next call starts others."""
+        self._processes.close()
 
-    def _side_by_side(self, todo: dict[str, str]) -> None:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self.workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_hold,
-                initargs=(self._evaluate,),
-            )
-            weakref.finalize(self, self._pool.shutdown, wait=False)
-        jobs = {self._pool.submit(_work, t): (k, t) for k, t in todo.items()}
-        # Kept as they come, so that a kill loses only what was still running.
-        for job in as_completed(jobs):
-            self._keep(*jobs[job], *job.result())
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def _keep(self, key: str, text: str, score: float, seconds: float) -> None:
         if not math.isfinite(score):
@@ -153,28 +136,3 @@ class Evaluator:
         record = json.loads(line)
         record["score"] = float(record["score"])
         self.records[record["hash"]] = record
-
-
-def _timed(evaluate: Evaluate, text: str) -> tuple[float, float]:
-    """The score, and the seconds it took."""
-    began = time.perf_counter()
-    score = float(evaluate(text))
-    return score, time.perf_counter() - began
-
-
-def _hold(evaluate: Evaluate) -> None:
-    """Begin a worker: keep the callback, and end when the search is killed."""
-    _HELD.append(evaluate)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-def _work(text: str) -> tuple[float, float]:
-    """Score in a worker."""
-    return _timed(_HELD[0], text)

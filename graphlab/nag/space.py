@@ -95,6 +95,8 @@ class SearchSpace:
             if len(kinds) != len(by_wiring):
                 need = f"have one mask for each of {len(kinds)} wirings"
                 check.fail(ValueError, "SearchSpace", "allowed", need, len(by_wiring))
+            if len(kinds) == 1:  # nothing to choose, and nothing depends on it
+                self.wiring, self._kinds = None, None
         self.free = tuple(int(i) for i in (self.allowed.sum(1) > 1).nonzero()[:, 0])
 
     def __repr__(self) -> str:

@@ -145,7 +145,7 @@ class GaussianProcess(_OneHot):
 
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.manual_seed(self._seed)
+            torch.default_generator.manual_seed(self._seed)
             path = draw_matheron_paths(self._model, torch.Size([draws]))
             parts = [
                 path(self.features(self.space.one_hot(rows)).double())

@@ -30,7 +30,8 @@ class Table:
         architectures: int64 [N, V], one row for each architecture of the table.
         signal: [N], in percent: what a search may see (validation).
         truth: [N], in percent: what it is judged by (test); never shown to a search.
-        costs: Name -> [N].
+        costs: Name -> [N]: of NAS-Bench-201 ``params`` and ``flops`` in millions, of
+            NAS-Bench-Graph ``params`` in millions and ``latency`` in seconds.
         by_hash: Whether architectures with one hash share a row.
     """
 

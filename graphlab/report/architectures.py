@@ -182,8 +182,8 @@ def front(archive: Archive, labels: Mapping[str, str] | None = None) -> Figure:
     costs = list(archive.edges)
     figure = Figure(figsize=(0.6 + 4.4 * len(costs), 3.4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(costs), sharey=True))
+    elites = list(archive.elites.values())
     for axis, cost in zip(panels, costs, strict=True):
-        elites = list(archive.elites.values())
         axis.scatter(
             [e.costs[cost] for e in elites],
             [e.score for e in elites],
@@ -196,6 +196,8 @@ def front(archive: Archive, labels: Mapping[str, str] | None = None) -> Figure:
             [e.costs[cost] for e in best],
             [e.score for e in best],
             where="post",
+            marker="o",
+            markersize=3,
             color=plots.PALETTE[1],
             label="front",
         )

@@ -14,7 +14,7 @@ from graphlab import check, files, nag, progress
 from graphlab.datasets import load
 from graphlab.models import SearchedGNN
 from graphlab.nag import spaces
-from graphlab.tasks import calling
+from graphlab.tasks import calling, nas_training
 from graphlab.tasks.nas_generation import guidance_from as guidance_from
 from graphlab.tasks.nas_generation import read_scores as read_scores
 from graphlab.tasks.nas_generation import train_denoiser as train_denoiser
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from graphlab.datasets import Dataset
     from graphlab.tasks.result import Result
 
-# Architectures whose costs tell where niches of about equal size end.
-_DRAWN = 16
+# Niches of each cost, and architectures whose costs tell where they end.
+_NICHES, _DRAWN = 4, 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,17 +143,12 @@ def search(
         "settings": dict(settings or {}),
         "model": f"{model.__module__}:{getattr(model, '__qualname__', model)}",
     }
+    if d.x is None:
+        remedy = "set d.x, such as to node embeddings"
+        check.fail(ValueError, "nas.search", "d", "have features", "none", remedy)
+    nas_training.folds(d, folds, seed)  # refused before anything is written
     if folder is not None:
         _require_same(folder, config)
-    score = TrainedScore(
-        data, root=root, count=folds, epochs=epochs, seed=seed, model=model
-    )
-    evaluator = nag.Evaluator(
-        space,
-        _Quietly(score),
-        path=None if folder is None else folder / "scores.jsonl",
-        workers=workers,
-    )
     options = dict(settings or {})
     if method == "bayesian" and isinstance(space, spaces.GNN):
         options.setdefault("start", space.classics())
@@ -163,28 +158,32 @@ def search(
         options.setdefault("surrogate", _surrogate())
         options.setdefault("initial", 4)
         options.setdefault("refine", 0.9)
-    cost_of = Costs(d, model)
-    drawn = [cost_of(text) for text in space.decode(space.sample(_DRAWN, seed))]
-    with progress.track("architectures", evaluations, "trained") as bar:
+    score = TrainedScore(
+        data, root=root, count=folds, epochs=epochs, seed=seed, model=model
+    )
+    path = None if folder is None else folder / "scores.jsonl"
+    cost_of = Costs(d, model, None if folder is None else folder / "costs.json")
+    with (
+        nag.Evaluator(space, _Quietly(score), path=path, workers=workers) as evaluator,
+        progress.track("architectures", evaluations, "trained") as bar,
+    ):
+        drawn = [cost_of(text) for text in space.decode(space.sample(_DRAWN, seed))]
 
         def heard(text: str, value: float) -> None:
             bar.advance(note=f"{value:.4f} {text}")
 
-        try:
-            found = nag.search(
-                space,
-                evaluator,
-                evaluations,
-                method=method,
-                denoiser=denoiser,
-                seed=seed,
-                on_score=heard,
-                niches={name: niches([c[name] for c in drawn]) for name in drawn[0]},
-                cost_of=cost_of,
-                **options,
-            )
-        finally:
-            evaluator.close()
+        found = nag.search(
+            space,
+            evaluator,
+            evaluations,
+            method=method,
+            denoiser=denoiser,
+            seed=seed,
+            on_score=heard,
+            niches={n: niches([c[n] for c in drawn], _NICHES) for n in drawn[0]},
+            cost_of=cost_of,
+            **options,
+        )
     result = None
     if seeds:
         progress.say(f"best on the training nodes: {found.best}")

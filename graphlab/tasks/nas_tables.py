@@ -137,6 +137,7 @@ def search_table(
 
     if method == "bayesian" and denoiser is None:
         denoiser = default_denoiser(table.space)
+    borders = {name: niches(value.tolist()) for name, value in table.costs.items()}
     searches, truth = [], []
     wanted = calling.require_seeds("nas.search_table", seeds)
     with progress.track("searches", len(wanted) * evaluations, "evaluations") as bar:
@@ -148,7 +149,7 @@ def search_table(
                 method=method,
                 denoiser=denoiser,
                 seed=seed,
-                niches={n: niches(v.tolist()) for n, v in table.costs.items()},
+                niches=borders,
                 cost_of=cost_of,
                 on_score=lambda text, value: bar.advance(),
                 **(settings or {}),

@@ -53,6 +53,10 @@ def test_search_trains_and_resumes(folder, capsys):
     again = run(command, capsys)
     assert again["search"]["calls"] == 0
     assert again["test"]["values"] == found["test"]["values"]
+    assert main(command.removesuffix(" --json").split()) == 0
+    shown = capsys.readouterr().out
+    assert "Best at each cost" in shown
+    assert f": {found['search']['best']}\n" in shown
     made = run(
         "nas evaluate 0,1,2,3|gcn,gat,fc,skip|hidden=16|dropout=0.2|weight_decay=0.0005|"
         "lr=0.01 --data ./sbm --runs 1 --epochs 2 --json",

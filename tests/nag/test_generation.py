@@ -137,6 +137,36 @@ def test_tilted_particles_meet_the_same_distribution(method):
     assert expected == pytest.approx(1.99, abs=0.01)
 
 
+@pytest.mark.parametrize("kind", ["resample", "both"])
+@pytest.mark.parametrize("method", ["masked", "edm"])
+def test_strong_guidance_under_a_limit_and_with_a_wiring(method, kind):
+    # Weights of the limit's steep gradient; samples of a wiring node and what it allows.
+    space = spaces.NASBenchGraph()
+    gat = space.labels.index("gat")
+    score = lambda h: h[:, 1:, gat].sum(1)  # noqa: E731
+    objective = nag.Objective(
+        space,
+        score,
+        measured={"first": lambda h: h[:, 0, 0]},
+        limits={"first": 0.0},
+    )
+    guide = Guidance(objective, scale=0.9, method=kind)
+    x = small(space, method).sample(200, guidance=guide, seed=0)
+    assert bool(space.is_valid(x).all())
+    assert float(score(space.one_hot(x)).mean()) > 2.5
+    assert float((x[:, 0] == 0).float().mean()) < 0.02
+
+
+def test_one_wiring_is_no_choice():
+    allowed = torch.ones(3, 4, dtype=torch.bool)
+    allowed[0] = torch.tensor([True, False, False, False])
+    allowed[1:, 0] = False
+    space = nag.SearchSpace("one", list("wabc"), allowed, wiring=0)
+    x = small(space).sample(40, seed=0)
+    assert bool(space.is_valid(x).all())
+    assert x[:, 1:].unique().tolist() == [1, 2, 3]
+
+
 def test_particles_left_behind_weigh_the_same():
     # Weak guidance of uniform draws: without the last resampling their mean would stay at
     # the unguided one. 4000 of 243: standard error 0.02, tolerance five times that.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from graphlab.nag.bayesian import Bayesian, History
 from graphlab.nag.meta import MetaPredictor, TaskPrior, summary
 from graphlab.nag.ranking import kendall_loss
 from graphlab.nag.set_encoder import DatasetEncoder, SetPool, class_samples
+from graphlab.nag.workers import Workers
 
 SPACE = spaces.NB201()
 
@@ -96,6 +98,8 @@ def test_acquisitions_are_their_formulas():
     )
     outputs = torch.tensor([[1.0, 2.0]])
     assert acquire("ts", mean, std, 0.6, draw=draw, outputs=outputs).equal(outputs[0])
+    with pytest.raises(ValueError, match="`outputs` must be given for 'ts'"):
+        acquire("ts", mean, std, 0.6, draw=draw)
     with pytest.raises(ValueError, match="must be one of 'ei', 'pi'"):
         acquire("kg", mean, std, 0.0, draw=draw)
 
@@ -232,22 +236,49 @@ def pid(text):
     return float(os.getpid())
 
 
+def odd(text):
+    if text == "bad":
+        raise RuntimeError("odd one out")
+    return float(len(text))
+
+
+def gone(process):
+    """Whether it has ended, collected or not."""
+    try:
+        return (
+            Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+            in "ZX"
+        )
+    except OSError:
+        return True
+
+
 def test_workers_score_the_same_and_stay_between_rounds():
     x = SPACE.sample(8, seed=0)
-    evaluator = nag.Evaluator(SPACE, pid, workers=2, by_hash=False)
-    first, second = evaluator(x[:4]), evaluator(x[4:])
-    assert os.getpid() not in first
-    assert len(set(first + second)) <= 2
-    evaluator.close()
-    for worker in set(first + second):
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(worker), 0)
-    other = nag.Evaluator(SPACE, len, workers=2, by_hash=False)
-    assert other(x) == [float(len(t)) for t in SPACE.decode(x)]
-    other.close()
+    with nag.Evaluator(SPACE, pid, workers=2, by_hash=False) as evaluator:
+        first = set(evaluator(x[:4]))
+        pool = evaluator._processes._pool
+        second = set(evaluator(x[4:]))
+        assert evaluator._processes._pool is pool
+        assert os.getpid() not in first | second
+        assert len(first | second) <= 2
+        assert not any(gone(int(worker)) for worker in first | second)
+    assert all(gone(int(worker)) for worker in first | second)
+    with nag.Evaluator(SPACE, len, workers=2, by_hash=False) as other:
+        assert other(x) == [float(len(t)) for t in SPACE.decode(x)]
 
 
-KILLED = """
+def test_a_failing_worker_loses_no_other_result_and_the_next_round_works():
+    workers = Workers(odd, 2)
+    found = []
+    with pytest.raises(RuntimeError, match="odd one out"):
+        found.extend(run[:2] for run in workers.run(["a", "bad", "bb", "ccc"]))
+    assert sorted(found) == [("a", 1.0), ("bb", 2.0), ("ccc", 3.0)]
+    assert [text for text, _, _ in workers.run(["d"])] == ["d"]
+    workers.close()
+
+
+SLOW = """
 import os, sys, time
 from graphlab import nag
 def slow(text):
@@ -255,24 +286,37 @@ def slow(text):
     time.sleep(600)
 if __name__ == "__main__":
     space = nag.spaces.NB201()
-    nag.Evaluator(space, slow, workers=2)(space.sample(2, seed=0))
+    nag.Evaluator(space, slow, workers=2)(space.sample(5, seed=0))
 """
 
 
-def test_workers_end_when_the_search_is_killed(tmp_path):
-    (tmp_path / "search.py").write_text(KILLED)
-    with subprocess.Popen(
-        [sys.executable, tmp_path / "search.py"], stdout=subprocess.PIPE, text=True
-    ) as process:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_search(tmp_path, how):
+    (tmp_path / "search.py").write_text(SLOW)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "search.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
         workers = [int(process.stdout.readline()) for _ in range(2)]
-        process.kill()
-    for worker in workers:
+        if how is signal.SIGINT:  # as a terminal does: to all of them
+            os.killpg(process.pid, how)
+            process.wait(timeout=20)
+        else:
+            process.kill()
         until = time.monotonic() + 20
-        while Path(f"/proc/{worker}/stat").exists():
-            if Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z":
-                break  # ended; nobody here collects it
+        while not all(gone(worker) for worker in workers):
             assert time.monotonic() < until
             time.sleep(0.05)
+    finally:
+        process.kill()
+        _, complaint = process.communicate()
+    if how is signal.SIGINT:
+        assert complaint.rstrip().endswith("KeyboardInterrupt")
+        assert complaint.count("Traceback") == 1
 
 
 def test_the_archive_keeps_a_front():
@@ -288,6 +332,15 @@ def test_the_archive_keeps_a_front():
     assert 0 < archive.coverage <= 1
     with pytest.raises(ValueError, match="`niches` must name costs of nb201"):
         nag.search(SPACE, threes, 2, method="random", niches={"latency": [1.0]})
+
+
+def test_of_equal_scores_the_cheaper_leads():
+    archive = nag.Archive({"params": [5.0], "latency": [5.0]})
+    assert archive.add("first", 0.5, {"params": 2.0, "latency": 2.0})
+    assert not archive.add("same", 0.5, {"params": 2.0, "latency": 2.0})
+    assert not archive.add("mixed", 0.5, {"params": 1.0, "latency": 3.0})
+    assert archive.add("cheaper", 0.5, {"params": 1.0, "latency": 2.0})
+    assert [e.architecture for e in archive.front("params")] == ["cheaper"]
 
 
 def test_kendall_loss_is_a_soft_rank_correlation():
