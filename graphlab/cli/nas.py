@@ -405,7 +405,7 @@ def _front_lines(found: nag.SearchResult, space: str) -> list[Table | str]:
     ]
     units = _UNITS[space]
     named = [f"{c} ({units[c]})" if c in units else c for c in costs]
-    columns = ("", "score", *named, "on the front of")
+    columns = ("#", "score", *named, "on the front of")
     # Strings are long: below the table they can be copied whole.
     strings = [f"{place}: {e.architecture}" for place, e in enumerate(elites, 1)]
     return [Table("Best at each cost", columns, rows), *strings]
