@@ -100,7 +100,7 @@ def accuracy(journal: records.Journal) -> None:
                 model.fit(train, steps=steps)
                 predictor = nag.Ensemble(space, steps=300).fit(x, y)
                 objective = nag.Objective(space, predictor.relaxed)
-                for scale in (0.5, 0.7):
+                for scale in (0.65, 0.8):
                     guides.append(nag.Guidance(objective, scale=scale, method="both"))
             for guide in guides:
                 made = model.sample(32, guidance=guide, seed=1)
