@@ -46,7 +46,8 @@ class Guidance:
         (Feynman-Kac), consistent with the target in the limit of many.
     ``both``
         Resampling of particles that the gradient proposes: weights take in how much likelier
-        each step was made by the tilt, so the target is that of ``resample``.
+        each step was made by the tilt, so the target is that of ``resample``. With ``edm``
+        few particles carry the weight, and ``resample`` leaves more different samples.
     ``noisy``
         A predictor trained on noisy architectures at all levels
         (:class:`graphlab.nag.NoiseAwarePredictor`), as DiffusionNAG has it.
