@@ -155,7 +155,7 @@ class Costs:
         >>> d = gl.datasets.generate("sbm", num_nodes=50, num_edges=100, num_features=8)
         >>> found = Costs(d)("0,1,2,3|gcn,gcn,skip,skip|hidden=4|ends=plain")
         >>> int(found["params"]), found["latency"] > 0
-        (46, True)
+        (86, True)
     """
 
     def __init__(
